@@ -1,0 +1,1 @@
+"""oldfriend: companions with personality, memory and empathy, and the models that run them."""
