@@ -1,0 +1,1 @@
+"""Language models: tokenizer, base model, packing, training, LoRA and generation."""

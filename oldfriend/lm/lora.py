@@ -1,0 +1,60 @@
+"""LoRA on the token mixers only, so that adapters outlive any surgery on the FFNs."""
+
+from pathlib import Path
+
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel
+
+from oldfriend.errors import CheckpointError
+from oldfriend.lm.settings import LoraParams
+
+_MIXER_BLOCKS = ("self_attn", "conv")  # attention, LFM2's gated short convolution
+
+
+def mixer_projections(model: nn.Module) -> list[str]:
+    """Full names of the linear layers inside the token mixers, never one of an FFN."""
+    names = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and name.split(".")[-2] in _MIXER_BLOCKS
+    ]
+    if not names:
+        raise CheckpointError("this model has no token mixer that we know (self_attn or conv)")
+    return names
+
+
+def attach(model: PreTrainedModel, params: LoraParams, *, name: str = "default") -> PeftModel:
+    """Wrap ``model`` with a fresh adapter; the wrapped model starts as the same function."""
+    config = LoraConfig(
+        r=params.rank,
+        lora_alpha=params.alpha,
+        lora_dropout=params.dropout,
+        target_modules=mixer_projections(model),
+        task_type="CAUSAL_LM",
+    )
+    wrapped = get_peft_model(model, config, adapter_name=name)
+    assert isinstance(wrapped, PeftModel)
+    return wrapped
+
+
+def load(
+    model: PreTrainedModel, folder: Path, *, name: str = "default", trainable: bool = False
+) -> PeftModel:
+    """Wrap ``model`` with the adapter saved in ``folder`` (safetensors)."""
+    try:
+        return PeftModel.from_pretrained(
+            model, str(folder), adapter_name=name, is_trainable=trainable
+        )
+    except Exception as error:  # peft, torch and safetensors raise many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{folder} is not an adapter for this model: {reason}") from None
+
+
+def save(model: PeftModel, folder: Path, *, name: str = "default") -> None:
+    """Write one adapter in plain PEFT format straight into ``folder``."""
+    model.save_pretrained(folder, selected_adapters=[name])
+    if name != "default":  # peft puts named adapters one level down
+        for path in (folder / name).iterdir():
+            path.replace(folder / path.name)
+        (folder / name).rmdir()

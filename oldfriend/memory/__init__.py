@@ -1,0 +1,1 @@
+"""Memory: what is worth remembering, and replies that stand on it."""

@@ -1,0 +1,126 @@
+"""Replies that stand on memories: the prompt, the training dialogue, and how replies are judged."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+from oldfriend.corpus.schema import GroundExample, MemoryLine, Turn
+from oldfriend.lm.chat import Dialogue, Message, message
+
+# An honest "I was never told" always says one of these; the phrase bank guarantees it.
+ABSTENTION = (
+    "never told", "haven't told", "don't know", "didn't tell", "not told", "haven't mentioned",
+    "never mentioned", "no idea", "haven't said", "never said",
+)  # fmt: skip
+RECITAL = ("remember", "you told me", "you said", "you mentioned")
+
+
+def render_memory(memory: MemoryLine) -> str:
+    """One memory as a prompt line, e.g. ``- Ana lives in Velmora (until March 2026)``."""
+    if memory.until:
+        return f"- {memory.text} (until {_month(memory.until)})"
+    return f"- {memory.text} ({_month(memory.since)})" if memory.since else f"- {memory.text}"
+
+
+def prompt(
+    user: str, memories: Sequence[MemoryLine], history: Sequence[Turn], text: str
+) -> tuple[Message, ...]:
+    """Chat prompt: who one is talking with, what is remembered, the talk so far, the message."""
+    known = "\n".join([f"You are talking with {user}.", *map(render_memory, memories)])
+    roles = {"user": "user", "friend": "assistant"}
+    talk = [message(roles[turn.speaker], turn.text) for turn in history]
+    return (message("system", known), *talk, message("user", text))
+
+
+def dialogue(example: GroundExample) -> Dialogue:
+    """Training dialogue of one example (RAFT, arXiv:2403.10131, with abstention for no golden)."""
+    asked = prompt(example.user, example.memories, example.history, example.message)
+    return Dialogue((*asked, message("assistant", example.reply)))
+
+
+def outcome(example: GroundExample, reply: str) -> str:
+    """What a reply to ``example`` amounts to.
+
+    Questions: right | abstained | stale | wrong (another memory's value, or an invention).
+    Colour: apt | recited | plain. Plain talk: plain | recited.
+    """
+    if example.kind in ("colour", "plain"):
+        return _colour(example, reply)
+    if example.value and says(reply, example.value):
+        return "right"
+    if abstains(reply):
+        return "abstained"
+    stale = (m.value for m in example.memories if _stale_for(example, m))
+    return "stale" if any(says(reply, value) for value in stale) else "wrong"
+
+
+def scores(examples: Sequence[GroundExample], replies: Sequence[str]) -> dict[str, float]:
+    """Rates over examples: recall_acc, past_acc, abstain_acc, hallucination_rate and so on.
+
+    ``hallucination_rate``: of all questions, replies that state a wrong value, be it invented or
+    taken from the wrong memory. ``stale_rate``: of recall questions with a superseded value in
+    view, replies that state it.
+    """
+    found = [(e, outcome(e, r)) for e, r in zip(examples, replies, strict=True)]
+    asked = [(e, o) for e, o in found if e.kind in ("recall", "past", "abstain")]
+    changed = [
+        (e, o) for e, o in asked if e.kind == "recall" and any(m.until for m in e.memories)
+        and any(_stale_for(e, m) for m in e.memories)
+    ]  # fmt: skip
+    return {
+        "recall_acc": _share(found, ("recall", "past"), "right"),
+        "past_acc": _share(found, ("past",), "right"),
+        "abstain_acc": _share(found, ("abstain",), "abstained"),
+        "over_abstain_rate": _share(found, ("recall", "past"), "abstained"),
+        "hallucination_rate": _rate(asked, "wrong"),
+        "stale_rate": _rate(changed, "stale"),
+        "mechanical_rate": _share(found, ("colour",), "recited"),
+        "colour_acc": _share(found, ("colour",), "apt"),
+    }
+
+
+def abstains(reply: str) -> bool:
+    """Whether a reply says honestly that the answer was never told."""
+    lowered = reply.lower().replace("\u2019", "'")
+    return any(marker in lowered for marker in ABSTENTION)
+
+
+def says(reply: str, value: str) -> bool:
+    """Whether ``value`` stands in ``reply`` as whole words, case aside."""
+    return re.search(rf"(?<!\w){re.escape(value.lower())}(?!\w)", reply.lower()) is not None
+
+
+def _colour(example: GroundExample, reply: str) -> str:
+    named = any(says(reply, memory.value) for memory in example.memories)
+    if named or any(marker in reply.lower() for marker in RECITAL):
+        return "recited"
+    if not example.contrast:
+        return "plain"
+    near, far = _overlap(reply, example.reply), _overlap(reply, example.contrast)
+    return "apt" if near > far else "plain"
+
+
+def _overlap(left: str, right: str) -> float:
+    """Token F1 of two texts."""
+    a, b = (Counter(re.findall(r"\w+", text.lower())) for text in (left, right))
+    shared = sum((a & b).values())
+    return 2 * shared / max(a.total() + b.total(), 1)
+
+
+def _stale_for(example: GroundExample, memory: MemoryLine) -> bool:
+    """Whether ``memory`` holds the value that is wrong now (or was wrong then, when past)."""
+    same = memory.owner == example.user and memory.slot == example.slot
+    return same and memory.value != example.value and bool(memory.until) != (example.kind == "past")
+
+
+def _share(found: Iterable[tuple[GroundExample, str]], kinds: Sequence[str], wanted: str) -> float:
+    return _rate([(e, o) for e, o in found if e.kind in kinds], wanted)
+
+
+def _rate(found: Sequence[tuple[GroundExample, str]], wanted: str) -> float:
+    return sum(o == wanted for _, o in found) / len(found) if found else 0.0
+
+
+def _month(day: date) -> str:
+    return f"{day:%B} {day.year}"

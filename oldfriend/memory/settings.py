@@ -1,0 +1,30 @@
+"""Typed settings of the summarizer and grounding stages."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from oldfriend.lm.settings import FitParams, LoraParams, Settings
+
+
+class GroundParams(Settings):
+    """Retrieval-grounded fine-tune of the base model into ``friend``."""
+
+    method: Literal["full", "lora"] = "full"  # lora: mixer-only, merged afterwards
+    seeds: list[int] = Field(default=[0], min_length=1, max_length=16)  # the first makes `friend`
+    talk_share: float = Field(default=0.15, ge=0, lt=1)  # documents of plain talk among examples
+    max_new_tokens: int = Field(default=40, ge=1, le=1024)
+    lora: LoraParams = LoraParams()
+    fit: FitParams
+
+
+class SummarizerParams(Settings):
+    """LoRA on ``friend`` that writes memory notes; then one per user that starts from it."""
+
+    context_turns: int = Field(default=1, ge=0, le=16)  # turns before the one being read
+    max_new_tokens: int = Field(default=40, ge=1, le=1024)
+    max_false_memories: float = Field(default=0.04, ge=0, le=1)  # on val, sets the threshold
+    lora: LoraParams = LoraParams()
+    fit: FitParams
+    user_fit: FitParams
+    replay: int = Field(default=3, ge=0, le=100)  # generic examples beside each of a user's

@@ -1,0 +1,108 @@
+"""params.yaml, typed: unknown or out-of-range keys are named, with what is allowed."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from oldfriend.corpus.settings import CurateParams
+from oldfriend.errors import MissingDataError, ParamsError
+from oldfriend.files import atomic_write
+from oldfriend.lm.settings import BaseParams, Settings
+from oldfriend.memory.settings import GroundParams, SummarizerParams
+
+PARAMS = Path("params.yaml")
+PRESETS = Path("presets")
+
+
+class Params(Settings):
+    """Everything that params.yaml may say; one section per stage."""
+
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    curate: CurateParams
+    base: BaseParams
+    ground: GroundParams
+    summarizer: SummarizerParams
+
+    @classmethod
+    def load(cls, path: Path = PARAMS) -> "Params":
+        """Read and check ``path``. Raises ParamsError naming the key and its allowed range."""
+        return cls.check(_read(path), path)
+
+    @classmethod
+    def check(cls, values: Any, path: Path = PARAMS) -> "Params":
+        """Check values that came from ``path``."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ParamsError(_explain(error), path=path) from None
+
+
+def apply_preset(name: str, params: Path = PARAMS, presets: Path = PRESETS) -> list[str]:
+    """Overlay ``presets/NAME.yaml`` on params.yaml in place, comments kept; return what changed.
+
+    Raises ParamsError for an unknown preset or values that do not fit.
+    """
+    source = presets / f"{name}.yaml"
+    if not source.is_file():
+        known = ", ".join(sorted(p.stem for p in presets.glob("*.yaml")))
+        raise ParamsError(f"unknown preset '{name}'; there are: {known}")
+    values = _read(params)
+    changes = _overlay(values, _read(source), prefix="")
+    Params.check(values, source)
+    with atomic_write(params) as out:
+        _yaml().dump(values, out)
+    return changes
+
+
+def _overlay(target: Any, source: Any, prefix: str) -> list[str]:
+    changes = []
+    for key, value in source.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            changes += _overlay(target[key], value, f"{prefix}{key}.")
+        elif target.get(key) != value:
+            changes.append(f"{prefix}{key}: {target.get(key)} -> {value}")
+            target[key] = value
+    return changes
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise MissingDataError(f"{path} is not there; run this in the repository's root")
+    try:
+        values = _yaml().load(path.read_text(encoding="utf-8"))
+    except YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = place.line + 1 if place else None
+        raise ParamsError(f"not YAML: {getattr(error, 'problem', error)}", path=path, line=line) from None
+    if not isinstance(values, dict):
+        raise ParamsError("expected sections such as 'curate:' and 'base:'", path=path)
+    return values
+
+
+def _yaml() -> YAML:
+    yaml = YAML()  # round trip: keeps comments and order
+    yaml.width = 100
+    return yaml
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key '{key}'; known here: {', '.join(_known(problem['loc']))}")
+        else:
+            lines.append(f"'{key}' is {problem['input']!r}: {problem['msg']}")
+    return "; ".join(lines)
+
+
+def _known(place: tuple[int | str, ...]) -> list[str]:
+    """Names of the keys beside the one at ``place``."""
+    model: Any = Params
+    for part in place[:-1]:
+        fields = getattr(model, "model_fields", {})
+        model = fields[part].annotation if part in fields else None
+    return sorted(getattr(model, "model_fields", {}))
