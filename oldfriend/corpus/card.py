@@ -111,7 +111,7 @@ def render(
         **{
             name: plots.rows(name, summary[name])
             for name in ("emotions", "slots", "strategies", "domains")
-            if summary[name]
+            if len(summary[name]) > 1
         },
     }
     shown = {
@@ -189,7 +189,6 @@ def _excerpt(conversation: Conversation) -> dict[str, Any]:
     hidden = len(conversation.turns) - _SHOWN_TURNS
     return {
         "id": conversation.id,
-        "person": conversation.person,
         "time": conversation.time.strftime("%-d %b %Y, %H:%M") if conversation.time else "",
         "situation": conversation.situation or "",
         "turns": [_bubble(turn) for turn in conversation.turns[:_SHOWN_TURNS]],

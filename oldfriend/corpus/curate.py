@@ -1,17 +1,14 @@
 """From raw talk to clean, deduplicated, leak-free training and test sets with a data card."""
 
 import hashlib
+import itertools
 import re
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import TypeVar
-
-from rich.console import Console
-from rich.progress import track
 
 from oldfriend.corpus import card, dedup, pii, quality, splits
 from oldfriend.corpus.answers import grounding
@@ -19,6 +16,7 @@ from oldfriend.corpus.grounding import ground_from_talk
 from oldfriend.corpus.importers import IMPORTERS, load
 from oldfriend.corpus.normalise import normalise
 from oldfriend.corpus.people import Life
+from oldfriend.corpus.progress import progress
 from oldfriend.corpus.schema import (
     SPLITS,
     Conversation,
@@ -36,7 +34,6 @@ from oldfriend.errors import MissingDataError, ParamsError
 from oldfriend.files import atomic_folder, write_json
 
 Metrics = dict[str, float | int]
-Item = TypeVar("Item")
 Key = TypeVar("Key", bound=str)
 
 
@@ -125,17 +122,15 @@ def read_source(
 def choose(
     conversations: Sequence[Conversation], limit: int | None, seed: int
 ) -> list[Conversation]:
-    """All conversations of as many persons, by a stable hash, as ``limit`` has room for."""
+    """At most ``limit`` conversations: person after person by a stable hash, the last cut short."""
     if limit is None or len(conversations) <= limit:
         return list(conversations)
-    sizes = Counter(conversation.person for conversation in conversations)
-    chosen: set[str] = set()
-    left = limit
-    for person in sorted(sizes, key=lambda person: _hash(f"{seed}:{person}")):
-        if sizes[person] <= left:
-            chosen.add(person)
-            left -= sizes[person]
-    return [conversation for conversation in conversations if conversation.person in chosen]
+    by_person: dict[str, list[int]] = defaultdict(list)
+    for place, conversation in enumerate(conversations):
+        by_person[conversation.person].append(place)
+    order = sorted(by_person, key=lambda person: _hash(f"{seed}:{person}"))
+    places = itertools.chain.from_iterable(by_person[person] for person in order)
+    return [conversations[place] for place in sorted(itertools.islice(places, limit))]
 
 
 def separate(corpus: Corpus, params: CurateParams, seed: int) -> None:
@@ -229,13 +224,6 @@ def hash_files(folder: Path, pattern: str) -> str:
         name = file.relative_to(folder).as_posix()
         digest.update(f"{name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
     return digest.hexdigest() if files else ""
-
-
-def progress(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
-    """Pass items on, with a bar on stderr where somebody is watching."""
-    quiet = not sys.stderr.isatty()
-    console = Console(stderr=True)
-    yield from track(items, label, total=total, console=console, disable=quiet, transient=True)
 
 
 def _has_facts(conversation: Conversation) -> bool:

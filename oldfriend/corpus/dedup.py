@@ -11,6 +11,7 @@ import numpy as np
 from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from oldfriend.corpus.progress import progress
 from oldfriend.corpus.schema import Conversation, Split
 from oldfriend.corpus.settings import DedupParams
 
@@ -139,7 +140,8 @@ def _drop_near(
 ) -> Iterator[list[Conversation]]:
     index = Index(params)
     texts = (text_of(views[0]) for views in unique)
-    for number, sketch in enumerate(sketches(texts, params)):
+    found = progress(sketches(texts, params), "looking for duplicates", len(unique))
+    for number, sketch in enumerate(found):
         if index.nearest(sketch) is not None:
             removed["near"] += len(unique[number])
         else:

@@ -23,9 +23,11 @@ _STYLE: dict[str, object] = {
 
 
 def columns(name: str, bars: Mapping[str, int]) -> str:
-    """Draw a histogram with upright bars."""
+    """Draw a histogram with upright bars, from the first to the last that is not empty."""
+    filled = [place for place, number in enumerate(bars.values()) if number] or [0]
+    bars = dict(list(bars.items())[filled[0] : filled[-1] + 1])
     with matplotlib.style.context([_STYLE, {"svg.hashsalt": name}]):
-        figure, axes = _canvas(height=2.4)
+        figure, axes = _canvas(height=2.1)
         axes.bar(range(len(bars)), list(bars.values()), color=_BAR, width=0.86)
         axes.set_xticks(range(len(bars)), list(bars), rotation=45, ha="right")
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -36,19 +38,19 @@ def rows(name: str, bars: Mapping[str, int]) -> str:
     """Draw the most frequent names as lying bars with their counts."""
     shown = dict(list(bars.items())[:_ROWS])
     with matplotlib.style.context([_STYLE, {"svg.hashsalt": name}]):
-        figure, axes = _canvas(height=0.5 + 0.21 * len(shown))
+        figure, axes = _canvas(height=0.3 + 0.19 * len(shown))
         drawn = axes.barh(range(len(shown)), list(shown.values()), color=_BAR, height=0.74)
         axes.set_yticks(range(len(shown)), [label.replace("_", " ") for label in shown])
         axes.bar_label(drawn, padding=3, fontsize=8)
         axes.invert_yaxis()
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
-        axes.margins(x=0.12)
+        axes.margins(x=0.16, y=0.01)
         return _svg(figure)
 
 
 def _canvas(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.6, height), layout="tight")
+    figure = Figure(figsize=(3.6, height), layout="tight")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.patch.set_visible(False)

@@ -23,7 +23,9 @@ _ASSISTANT = re.compile(
     r" (?:model|assistant)\b|\bi am (?:just )?an ai language model\b|\bmy knowledge cutoff\b",
     re.IGNORECASE,
 )
-_UNPRINTABLE = {"Cc", "Cn", "Co", "Cs"}
+_LETTER = re.compile(r"[^\W\d_]")
+# Control and private characters, and what a decoder writes for bytes that it cannot read.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\ufffd]")
 
 
 def too_short(conversation: Conversation, limits: QualityParams) -> bool:
@@ -48,14 +50,15 @@ def not_two_speakers(conversation: Conversation, _: QualityParams) -> bool:
 
 def no_letters(conversation: Conversation, _: QualityParams) -> bool:
     """Not one letter of any script."""
-    return not any(char.isalpha() for turn in conversation.turns for char in turn.text)
+    return not any(_LETTER.search(turn.text) for turn in conversation.turns)
 
 
 def mostly_symbols(conversation: Conversation, limits: QualityParams) -> bool:
     """Tables, rulers, emoticons: letters are rare among the characters that are not blanks."""
     text = "".join("".join(turn.text.split()) for turn in conversation.turns)
-    letters = sum(char.isalpha() or unicodedata.combining(char) > 0 for char in text)
-    return letters < limits.min_letters * len(text)
+    missing = limits.min_letters * len(text) - len(_LETTER.findall(text))
+    # Vowel signs of Indic scripts are marks; they are counted only where it matters.
+    return missing > 0 and missing > sum(unicodedata.category(char)[0] == "M" for char in text)
 
 
 def repeated_turns(conversation: Conversation, limits: QualityParams) -> bool:
@@ -85,7 +88,7 @@ def assistant_speech(conversation: Conversation, _: QualityParams) -> bool:
 
 def unprintable(conversation: Conversation, limits: QualityParams) -> bool:
     """Binary leftovers and undecodable characters."""
-    bad = sum(_is_bad(char) for turn in conversation.turns for char in turn.text)
+    bad = sum(len(_UNPRINTABLE.findall(turn.text)) for turn in conversation.turns)
     return bad > limits.max_unprintable * _length(conversation)
 
 
@@ -137,11 +140,3 @@ def _is_labelled(conversation: Conversation) -> bool:
 
 def _length(conversation: Conversation) -> int:
     return sum(len(turn.text) for turn in conversation.turns)
-
-
-def _is_bad(char: str) -> bool:
-    if char == "\ufffd":  # what a decoder writes for bytes it cannot read
-        return True
-    if char.isprintable() or char in "\n\t":
-        return False
-    return unicodedata.category(char) in _UNPRINTABLE

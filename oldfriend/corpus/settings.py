@@ -201,7 +201,7 @@ class SourceParams(Settings):
     """Folder or file, relative to the folder of external data."""
 
     limit: int | None = Field(default=None, ge=1)
-    """At most so many conversations, chosen by a stable hash of their person; null takes all."""
+    """At most so many conversations, person by person in the order of a hash; null takes all."""
 
     scrub: bool = True
     """Replace personal data; not needed for published books and laws."""

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from oldfriend.corpus.dedup import Index, roles, sketches, text_of, words_digest
+from oldfriend.corpus.progress import progress
 from oldfriend.corpus.schema import Conversation, Fact, GroundExample, NoteExample, Split, Turn
 from oldfriend.corpus.settings import DedupParams, SplitParams
 from oldfriend.errors import LeakError
@@ -28,18 +29,25 @@ def assign(
     Conversations joined by a person, an id or a mirrored view form a group. A source's own split
     comes first; where it puts a group on both sides, the held-out side stays and the other goes
     (counted as ``crosses_split``). The rest follow a hash of their person, so new data never
-    moves old persons.
+    moves old persons; only a source of few persons moves one to a split that would stay empty.
     """
     group_of = _groups(conversations)
     prescribed: dict[str, set[Split]] = defaultdict(set)
     for conversation in conversations:
         if conversation.split:
             prescribed[group_of[conversation.person]].add(conversation.split)
+    chosen = {group: _most_held_out(splits) for group, splits in prescribed.items()}
+    free: dict[str, set[str]] = defaultdict(set)  # by source, where nothing is prescribed
+    for conversation in conversations:
+        if group_of[conversation.person] not in prescribed:
+            free[conversation.source].add(group_of[conversation.person])
+    for groups in free.values():
+        chosen |= {group: hashed_split(group, params, seed) for group in groups}
+    for groups in free.values():
+        _fill(groups, chosen, params, seed)
     placed = []
     for conversation in conversations:
-        group = group_of[conversation.person]
-        own = prescribed.get(group)
-        split = _most_held_out(own) if own else hashed_split(group, params, seed)
+        split = chosen[group_of[conversation.person]]
         if conversation.split in (None, split):
             placed.append(conversation.model_copy(update={"split": split}))
         else:
@@ -49,8 +57,7 @@ def assign(
 
 def hashed_split(key: str, params: SplitParams, seed: int) -> Split:
     """Choose a split from a key alone: the same key always lands in the same split."""
-    digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
-    place = int.from_bytes(digest, "big") / 2**64
+    place = _place(key, seed)
     if place < params.test:
         return "test"
     return "val" if place < params.test + params.val else "train"
@@ -138,6 +145,24 @@ def _groups(conversations: Iterable[Conversation]) -> dict[str, str]:
     return {person: root(person) for person in parent}
 
 
+def _place(key: str, seed: int) -> float:
+    digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _fill(groups: set[str], chosen: dict[str, Split], params: SplitParams, seed: int) -> None:
+    """Move a group to a split that has none, from the fullest one, if there are three groups."""
+    shares: dict[Split, float] = {"test": params.test, "val": params.val, "train": 1}
+    ranked = sorted(groups, key=lambda group: _place(group, seed))
+    for split, share in shares.items():
+        sizes = Counter(chosen[group] for group in groups)
+        if len(groups) > 2 and share > 0 and not sizes[split]:
+            fullest = [
+                group for group in ranked if chosen[group] == max(sizes, key=sizes.__getitem__)
+            ]
+            chosen[fullest[-1 if split == "train" else 0]] = split
+
+
 def _most_held_out(splits: set[Split]) -> Split:
     return next(split for split in _HELD_OUT_FIRST if split in splits)
 
@@ -160,7 +185,8 @@ def _near_texts(talk: Talk, params: DedupParams) -> list[str]:
     """Held-out conversations that training has nearly word by word."""
     index = Index(params)
     train = talk.get("train", ())
-    for number, sketch in enumerate(sketches(map(text_of, train), params)):
+    drawn = progress(sketches(map(text_of, train), params), "looking for leaks", len(train))
+    for number, sketch in enumerate(drawn):
         index.add(str(number), sketch)
     found = []
     for split in ("val", "test"):

@@ -47,7 +47,7 @@ def test_counts(summary: dict[str, object]) -> None:
     assert summary["totals"] == {
         "conversations": 7,
         "turns": 14,
-        "words": 14 * 0 + sum(len(t.text.split()) for row in ROWS for t in row.turns),
+        "words": sum(len(t.text.split()) for row in ROWS for t in row.turns),
         "persons": 3,
         "facts": 7,
     }
@@ -75,7 +75,7 @@ def test_the_page_requests_nothing_and_escapes_text(
     assert not re.search(r"<(?:script|link|img|iframe|object|embed)\b", page)
     assert not re.search(r"(?:src|href|url|@import)\s*[=(]\s*[\"']?(?!#)", page.replace(NASTY, ""))
     assert "&lt;script&gt;" in page
-    assert page.count("<svg") == page.count("</svg>") >= 5
+    assert page.count("<svg") == page.count("</svg>") == 3
     assert "prefers-color-scheme: dark" in page
 
 

@@ -1,6 +1,9 @@
 """Curation end to end, on a small simulated world and a small dataset with everything wrong."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,7 +193,29 @@ def test_a_kill_midway_leaves_the_old_data(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["external", "out"]
 
 
-def test_a_limit_takes_whole_persons_and_is_stable() -> None:
+KILL = """
+import os, signal, sys
+from pathlib import Path
+from oldfriend.corpus import curate
+from oldfriend.corpus.settings import CurateParams
+
+params, external, out = CurateParams.model_validate_json(sys.argv[1]), *map(Path, sys.argv[2:])
+curate.card.write = lambda *args, **rest: os.kill(os.getpid(), signal.SIGKILL)
+curate.curate(params, seeds=external, external=external, out=out, seed=1)
+"""
+
+
+def test_a_hard_kill_leaves_the_old_data(external: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").write_text("kept")
+    command = [sys.executable, "-c", KILL, REAL.model_dump_json(), str(external), str(out)]
+    ended = subprocess.run(command, cwd=SEEDS.parents[1], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert [path.name for path in out.iterdir()] == ["old"]
+
+
+def test_a_limit_takes_person_after_person_and_is_stable() -> None:
     def row(person: int, session: int) -> Conversation:
         return Conversation.model_validate(
             {
@@ -204,7 +229,8 @@ def test_a_limit_takes_whole_persons_and_is_stable() -> None:
 
     rows = [row(person, session) for person in range(30) for session in range(4)]
     chosen = choose(rows, 22, seed=1)
-    assert len(chosen) == 20
-    assert len({row.person for row in chosen}) == 5
-    assert choose(rows[::-1], 22, seed=1) == chosen[::-1]
+    assert len(chosen) == 22
+    assert len({row.person for row in chosen}) == 6
+    more = rows + [row(person, 0) for person in range(30, 40)]
+    assert {row.id for row in choose(more, 80, seed=1)} >= {row.id for row in chosen}
     assert choose(rows, None, seed=1) == rows

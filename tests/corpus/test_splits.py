@@ -78,6 +78,12 @@ def test_new_data_moves_nobody() -> None:
     assert before.items() <= after.items()
 
 
+@pytest.mark.parametrize("people", range(3, 12))
+def test_a_source_of_few_persons_fills_every_split(people: int) -> None:
+    placed = assign([talk(f"p{number}") for number in range(people)], SplitParams(), 1, Counter())
+    assert all(by_split(placed).values())
+
+
 def test_shares_are_about_right() -> None:
     placed = assign([talk(f"p{number}") for number in range(2_000)], SHARES, 1, Counter())
     sizes = {split: len(rows) / 2_000 for split, rows in by_split(placed).items()}
