@@ -1,5 +1,6 @@
 """What a training function hands to its stage: numbers, curves, and a few samples to read."""
 
+import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +13,14 @@ class Outcome:
 
     metrics: dict[str, float] = field(default_factory=dict)
     tables: dict[str, list[Row]] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """Both, side by side; the names in them must differ."""
+        return Outcome(self.metrics | other.metrics, self.tables | other.tables)
 
 
 def spread(runs: list[dict[str, float]]) -> dict[str, float]:
     """Mean of each metric over seeds under its key and the sample deviation under ``<key>_sd``."""
-    import statistics
-
     result: dict[str, float] = {}
     for key in runs[0]:
         values = [run[key] for run in runs]

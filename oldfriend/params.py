@@ -1,7 +1,7 @@
 """params.yaml, typed: unknown or out-of-range keys are named, with what is allowed."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
@@ -52,8 +52,9 @@ def apply_preset(name: str, params: Path = PARAMS, presets: Path = PRESETS) -> l
     values = _read(params)
     changes = _overlay(values, _read(source), prefix="")
     Params.check(values, source)
-    with atomic_write(params) as out:
-        _yaml().dump(values, out)
+    if changes:
+        with atomic_write(params) as out:
+            _yaml().dump(values, out)
     return changes
 
 
@@ -73,10 +74,13 @@ def _read(path: Path) -> Any:
         raise MissingDataError(f"{path} is not there; run this in the repository's root")
     try:
         values = _yaml().load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"not UTF-8 text: {error.reason}", path=path) from None
     except YAMLError as error:
         place = getattr(error, "problem_mark", None)
         line = place.line + 1 if place else None
-        raise ParamsError(f"not YAML: {getattr(error, 'problem', error)}", path=path, line=line) from None
+        problem = getattr(error, "problem", error)
+        raise ParamsError(f"not YAML: {problem}", path=path, line=line) from None
     if not isinstance(values, dict):
         raise ParamsError("expected sections such as 'curate:' and 'base:'", path=path)
     return values
@@ -85,6 +89,8 @@ def _read(path: Path) -> Any:
 def _yaml() -> YAML:
     yaml = YAML()  # round trip: keeps comments and order
     yaml.width = 100
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
     return yaml
 
 
@@ -94,6 +100,8 @@ def _explain(error: ValidationError) -> str:
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             lines.append(f"unknown key '{key}'; known here: {', '.join(_known(problem['loc']))}")
+        elif problem["type"] == "missing":
+            lines.append(f"'{key}' is missing")
         else:
             lines.append(f"'{key}' is {problem['input']!r}: {problem['msg']}")
     return "; ".join(lines)
@@ -101,8 +109,14 @@ def _explain(error: ValidationError) -> str:
 
 def _known(place: tuple[int | str, ...]) -> list[str]:
     """Names of the keys beside the one at ``place``."""
-    model: Any = Params
+    kind: Any = Params
     for part in place[:-1]:
-        fields = getattr(model, "model_fields", {})
-        model = fields[part].annotation if part in fields else None
-    return sorted(getattr(model, "model_fields", {}))
+        if isinstance(part, str):
+            kind = _section(kind).model_fields[part].annotation
+    return sorted(_section(kind).model_fields)
+
+
+def _section(kind: Any) -> type[Settings]:
+    """The settings class that ``kind`` (a class, an optional one, a tuple of them) speaks of."""
+    found: type[Settings] = next((k for k in get_args(kind) if hasattr(k, "model_fields")), kind)
+    return found

@@ -7,35 +7,50 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oldfriend.errors import OldFriendError
 from oldfriend.files import atomic_write, write_json
 from oldfriend.outcome import Outcome, Row
 from oldfriend.params import Params
 
-METRICS, PLOTS = Path("metrics"), Path("plots")
+if TYPE_CHECKING:
+    from oldfriend.lm.fit import Run
+
+METRICS, PLOTS, CHECKPOINTS = Path("metrics"), Path("plots"), Path(".checkpoints")
 DEFAULT_STORE = "sqlite:///mlflow.db"
 
 
 @dataclass
 class StageRun:
-    """An open run: hand ``logger`` to Lightning, put what came out into ``outcome``."""
+    """An open run: hand ``fit(...)`` to a training, put what came out into ``outcome``."""
 
     params: Params
     logger: Any
     outcome: Outcome = field(default_factory=Outcome)
 
+    def fit(self, stage: str) -> "Run":
+        """How a training of this stage keeps checkpoints, logs and draws."""
+        from oldfriend.lm.fit import Run
+
+        return Run(CHECKPOINTS / stage, self.params.seed, self.logger)
+
+    def artifact(self, path: Path) -> None:
+        """Attach a file to the run."""
+        _mlflow().log_artifact(str(path))
+
 
 @contextlib.contextmanager
-def stage_run(stage: str, *, data: list[Path], model: Path | None = None) -> Iterator[StageRun]:
+def stage_run(
+    stage: str, *, data: Sequence[Path], models: Sequence[Path] = ()
+) -> Iterator[StageRun]:
     """Load params, track the block as one MLflow run, write metrics and plots for DVC.
 
     An expected error (or Ctrl-C) becomes one clear line and its exit code; metrics and plots are
-    written only when the block succeeds. ``model`` is registered by name with alias `candidate`.
+    written only when the block succeeds. ``models`` are registered by name, alias `candidate`.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a killed run ends as FAILED
     try:
@@ -43,7 +58,7 @@ def stage_run(stage: str, *, data: list[Path], model: Path | None = None) -> Ite
         with _tracked(stage, params, data) as run:
             yield run
             _publish(stage, run.outcome)
-            if model:
+            for model in models:
                 _register(stage, model)
         _record_pipeline(stage, params)
     except OldFriendError as error:
@@ -57,7 +72,7 @@ def stage_run(stage: str, *, data: list[Path], model: Path | None = None) -> Ite
 
 
 @contextlib.contextmanager
-def _tracked(stage: str, params: Params, data: list[Path]) -> Iterator[StageRun]:
+def _tracked(stage: str, params: Params, data: Sequence[Path]) -> Iterator[StageRun]:
     mlflow = _mlflow()
     mlflow.set_experiment(f"oldfriend/{stage}")
     tags = {"stage": stage, "pipeline": _pipeline_id(), "git.commit": _commit()}
@@ -70,7 +85,6 @@ def _tracked(stage: str, params: Params, data: list[Path]) -> Iterator[StageRun]
 def _publish(stage: str, outcome: Outcome) -> None:
     mlflow = _mlflow()
     mlflow.log_metrics(outcome.metrics)
-    mlflow.set_tags(outcome.tags)
     write_json(METRICS / f"{stage}.json", outcome.metrics)
     for name, rows in outcome.tables.items():
         _write_csv(PLOTS / stage / f"{name}.csv", rows)
@@ -195,3 +209,17 @@ def _figure(name: str, rows: list[Row]) -> Any:
 def _complain(text: str, code: int) -> int:
     print(f"error: {text}", file=sys.stderr)
     return code
+
+
+def serve_ui(port: int) -> int:
+    """Run the MLflow page on loopback until Ctrl-C; return its exit code."""
+    _mlflow()
+    store = os.environ["MLFLOW_TRACKING_URI"]
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, *options]
+    print(f"MLflow: http://127.0.0.1:{port}", file=sys.stderr)
+    quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    try:
+        return subprocess.run(command, env=quiet, check=False).returncode
+    except KeyboardInterrupt:
+        return 0

@@ -1,7 +1,7 @@
 """Grounding examples cut from simulated lives: questions and talk, memories, the right reply."""
 
 import calendar
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -31,15 +31,19 @@ def grounding(
     *,
     count: int,
     max_memories: int = 6,
+    max_exchanges: int = 1,
     mix: Mapping[GroundKind, float] = MIX,
 ) -> list[GroundExample]:
     """Cut ``count`` examples whose kinds have the proportions of ``mix``.
 
-    The number of memories is uniform from 1 to ``max_memories``. Everything in an example comes
+    The number of memories is uniform from 1 to ``max_memories``, that of the exchanges before the
+    message from 0 to ``max_exchanges``. Everything in an example comes
     from one split; ``user`` and ``MemoryLine.owner`` are names, which no two people share.
     """
     tables = {
-        split: _Table([life for life in lives if life.split == split], seeds, rng, max_memories)
+        split: _Table(
+            [life for life in lives if life.split == split], seeds, rng, max_memories, max_exchanges
+        )
         for split in {life.split for life in lives}
     }
     examples: list[GroundExample] = []
@@ -47,7 +51,8 @@ def grounding(
         for _ in range(_TRIES if lives else 0):
             life = rng.choice(lives)
             if scene := tables[life.split].scene(kind, life):
-                examples.append(_example(scene, kind, life, len(examples)))
+                history = tables[life.split].history(life, scene)
+                examples.append(_example(scene, history, kind, life, len(examples)))
                 break
         else:
             raise InputError(
@@ -64,13 +69,14 @@ class _Scene:
     message: str
     reply: str
     memories: tuple[MemoryLine, ...]
-    history: tuple[Turn, ...]
     slot: str = ""
     value: str | None = None
     contrast: str | None = None
 
 
-def _example(scene: _Scene, kind: GroundKind, life: Life, number: int) -> GroundExample:
+def _example(
+    scene: _Scene, history: tuple[Turn, ...], kind: GroundKind, life: Life, number: int
+) -> GroundExample:
     return GroundExample(
         id=f"{life.person}-ground-{number:06d}",
         user=life.name,
@@ -78,7 +84,7 @@ def _example(scene: _Scene, kind: GroundKind, life: Life, number: int) -> Ground
         kind=kind,
         slot=scene.slot,
         memories=scene.memories,
-        history=scene.history,
+        history=history,
         message=scene.message,
         reply=scene.reply,
         value=scene.value,
@@ -89,8 +95,16 @@ def _example(scene: _Scene, kind: GroundKind, life: Life, number: int) -> Ground
 class _Table:
     """Sets up scenes among the people of one split."""
 
-    def __init__(self, lives: Sequence[Life], seeds: Seeds, rng: Random, max_memories: int) -> None:
+    def __init__(
+        self,
+        lives: Sequence[Life],
+        seeds: Seeds,
+        rng: Random,
+        max_memories: int,
+        max_exchanges: int,
+    ) -> None:
         self._seeds, self._rng, self._max = seeds, rng, max_memories
+        self._max_exchanges = max_exchanges
         self._everybody: dict[str, list[MemoryLine]] = defaultdict(list)
         for life in lives:
             for fact in life.facts:
@@ -123,7 +137,6 @@ class _Table:
             message=self._ask(life, slot, month),
             reply=self._rng.choice(slot.answer).replace("{value}", golden.value),
             memories=self._memories(life, lines, golden.slot, [golden, *rivals], stale),
-            history=self._history(life),
             slot=golden.slot,
             value=golden.value,
         )
@@ -141,7 +154,6 @@ class _Table:
             message=self._ask(life, self._seeds.slots[golden.slot], past=True),
             reply=self._rng.choice(self._seeds.glue.past).replace("{value}", golden.value),
             memories=self._memories(life, lines, golden.slot, [golden], now),
-            history=self._history(life),
             slot=golden.slot,
             value=golden.value,
         )
@@ -170,7 +182,6 @@ class _Table:
             message=self._ask(life, slot, month, past),
             reply=self._rng.choice(self._seeds.life.abstain),
             memories=self._memories(life, lines, name, present, []),
-            history=self._history(life),
             slot=name,
         )
 
@@ -183,7 +194,6 @@ class _Table:
             message=self._spoken(life, (colour.talk,)),
             reply=colour.with_,
             memories=self._memories(life, lines, golden.slot, [golden], []),
-            history=self._history(life),
             slot=golden.slot,
             contrast=colour.without,
         )
@@ -212,7 +222,6 @@ class _Table:
             message=self._spoken(life, message),
             reply=reply,
             memories=self._memories(life, self._known(life), name, [], []),
-            history=self._history(life),
         )
 
     def _known(self, life: Life) -> list[MemoryLine]:
@@ -267,15 +276,41 @@ class _Table:
             draft = speak(draft, self._seeds.life.idiolects[life.idiolect], self._rng)
         return render(draft)[0]
 
-    def _history(self, life: Life) -> tuple[Turn, ...]:
-        """Nothing, or an exchange of small talk."""
-        if self._rng.random() < 0.6:
-            return ()
+    def history(self, life: Life, scene: _Scene) -> tuple[Turn, ...]:
+        """Exchanges before the message of a scene: small talk, and questions on other slots."""
+        turns: list[Turn] = []
+        asked = {scene.slot}
+        for _ in range(self._rng.randint(0, self._max_exchanges)):
+            say, reply = self._exchange(life, scene.memories, asked)
+            turns += [Turn(speaker="user", text=say), Turn(speaker="friend", text=reply)]
+        return tuple(turns)
+
+    def _exchange(
+        self, life: Life, memories: Sequence[MemoryLine], asked: set[str]
+    ) -> tuple[str, str]:
+        """Small talk, or a question about a slot that is not in ``asked`` yet, rightly answered."""
+        own = [line for line in memories if line.owner == life.name]
+        counts = Counter((line.slot, bool(line.until)) for line in own)
+        known = [
+            line for line in own if line.slot not in asked and counts[line.slot, bool(line.until)] == 1
+            and (not line.until or self._seeds.slots[line.slot].ask_past)
+        ]  # fmt: skip
+        chance = self._rng.random()
+        if known and chance < 0.6:
+            line = self._rng.choice(known)
+            asked.add(line.slot)
+            slot, past = self._seeds.slots[line.slot], bool(line.until)
+            answers = self._seeds.glue.past if past else slot.answer
+            reply = self._rng.choice(answers).replace("{value}", line.value)
+            return self._ask(life, slot, past=past), reply
+        unknown = sorted(self._seeds.slots.keys() - {line.slot for line in own} - asked)
+        if unknown and chance < 0.8:
+            name = self._rng.choice(unknown)
+            asked.add(name)
+            reply = self._rng.choice(self._seeds.life.abstain)
+            return self._ask(life, self._seeds.slots[name]), reply
         exchange = self._rng.choice(self._seeds.life.smalltalk.of(life.split))
-        return (
-            Turn(speaker="user", text=self._spoken(life, (exchange.say,))),
-            Turn(speaker="friend", text=exchange.reply),
-        )
+        return self._spoken(life, (exchange.say,)), exchange.reply
 
 
 def _line(owner: str, slot: Slot, fact: Known, until: date | None = None) -> MemoryLine:

@@ -30,6 +30,7 @@ from oldfriend.corpus.settings import CurateParams, SourceParams, TaskParams
 from oldfriend.corpus.simulator import SOURCE as SIMULATOR
 from oldfriend.corpus.simulator import simulate
 from oldfriend.corpus.tasks import notes, user_notes
+from oldfriend.corpus.unfamiliar import Unfamiliar
 from oldfriend.errors import MissingDataError, ParamsError
 from oldfriend.files import atomic_folder, write_json
 
@@ -154,6 +155,10 @@ def cut(corpus: Corpus, params: TaskParams, banks: Seeds | None, seed: int) -> N
         real = [row for row in talk if row.source != SIMULATOR]
         lives = [life for life in corpus.lives if life.split == split]
         corpus.notes[split] = notes(noted, lives, negatives=params.note_negatives, seed=seed)
+        if banks and split == "train":
+            unfamiliar = Unfamiliar(banks, Random(f"unfamiliar {seed}"))
+            corpus.notes[split] = list(unfamiliar.notes(corpus.notes[split], params.unfamiliar))
+            lives = unfamiliar.lives(lives, params.unfamiliar)
         corpus.ground[split] = list(ground_from_talk(real, params.ground_per_conversation))
         if banks and lives:
             corpus.ground[split] += grounding(
@@ -162,6 +167,7 @@ def cut(corpus: Corpus, params: TaskParams, banks: Seeds | None, seed: int) -> N
                 Random(f"ground {seed} {split}"),
                 count=params.ground.get(split, 0),
                 max_memories=params.ground_memories,
+                max_exchanges=params.ground_exchanges if split == "train" else 1,
             )
     for part, examples in user_notes(corpus.talk, corpus.lives, seed=seed).items():
         for example in examples:

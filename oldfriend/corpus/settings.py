@@ -177,6 +177,9 @@ class TaskParams(Settings):
     note_negatives: float = Field(default=0.6, ge=0, lt=1)
     """Share of summarizer examples in which nothing is worth noting."""
 
+    unfamiliar: Share = 0.5
+    """Share of listed values that training examples replace by unfamiliar ones."""
+
     ground: dict[Split, Annotated[int, Field(ge=0, le=1_000_000)]] = {
         "train": 12_000,
         "val": 600,
@@ -186,6 +189,10 @@ class TaskParams(Settings):
 
     ground_memories: int = Field(default=6, ge=1, le=50)
     """Most memories in one simulated grounding example."""
+
+    ground_exchanges: int = Field(default=6, ge=0, le=50)
+    """Most exchanges before the message in a training example (1 in held-out ones); all are learnt,
+    so one set of memories teaches several answers."""
 
     ground_per_conversation: int = Field(default=4, ge=0, le=100)
     """At most so many grounding examples from one conversation of a public dataset."""

@@ -40,7 +40,7 @@ class FitResult:
     """What a training run measured."""
 
     steps: int
-    val_loss: float | None
+    val_loss: float  # nats a token; 0 without validation documents
     tokens_per_s: float  # non-padding tokens; start-up and validation left out
 
 
@@ -109,6 +109,10 @@ def fit_model(
     The checkpoint folder is named by a hash of weights, data, settings and seed: a changed run
     never continues another's checkpoint. It is removed when the run is through.
     """
+    held_out = _validation_loader(validation, fit, pad_id)
+    lit = PackedLM(model, fit)
+    if fit.steps == 0:
+        return FitResult(0, validate(lit, held_out) if held_out else 0.0, 0.0)
     rows = PackedRows(
         documents, plan_rows(documents, fit.row_tokens, run.seed), fit.row_tokens, pad_id
     )
@@ -117,17 +121,15 @@ def fit_model(
     start = int(torch.load(resume, weights_only=True)["global_step"]) if resume else 0
     if resume:
         log.warning("continuing from step %d of %d", start, fit.steps)
-    lit = PackedLM(model, fit)
     trainer = _trainer(fit, run, folder, validate=bool(validation))
     batches = StepBatches(rows, fit, run.seed, start=start, rank=trainer.global_rank)
     loaders = DataLoader(batches, batch_size=None)
-    held_out = _validation_loader(validation, fit, pad_id)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(num_workers|tensorboard|val_dataloader).*")
         trainer.fit(lit, loaders, held_out, ckpt_path=resume, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    val_loss = validate(lit, held_out) if held_out else None
+    val_loss = validate(lit, held_out) if held_out else 0.0
     shutil.rmtree(folder, ignore_errors=True)
     lit.cpu()
     return FitResult(trainer.global_step, val_loss, lit.tokens_per_s())
@@ -145,7 +147,7 @@ def fingerprint(model: nn.Module, documents: Sequence[Document], fit: FitParams,
     """Hash of everything that decides a run: settings, seed, data and starting weights."""
     digest = hashlib.sha256(json.dumps([fit.model_dump(), seed]).encode())
     for document in documents:
-        digest.update(repr((document.ids, document.supervised_from)).encode())
+        digest.update(repr((document.ids, document.learn)).encode())
     for name, weight in sorted(model.state_dict().items()):
         digest.update(f"{name}{tuple(weight.shape)}{weight.double().sum().item()}".encode())
     return digest.hexdigest()[:16]

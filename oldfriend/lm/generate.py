@@ -1,18 +1,26 @@
 """Batched greedy generation, with an optional constraint on what may come next."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from oldfriend.lm.chat import Message, render_prompt
+from oldfriend.lm.chat import Message, render_prompt, stop_ids
 
 # (index of the prompt, ids generated so far) -> ids allowed next
 Allow = Callable[[int, list[int]], list[int]]
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Answer:
+    """A generated text and the log-probability (nats) of each of its tokens, constraint aside."""
+
+    text: str
+    logprobs: tuple[float, ...]
+
+
 def generate(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
@@ -20,26 +28,40 @@ def generate(
     *,
     max_new_tokens: int,
     batch_size: int = 64,
-    allow: Allow | None = None,
 ) -> list[str]:
-    """Greedy answers to chats, longest prompts first so that batches hardly pad.
+    """Greedy answers to chats."""
+    answers = generate_scored(
+        model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size
+    )
+    return [answer.text for answer in answers]
+
+
+@torch.no_grad()
+def generate_scored(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[Message]],
+    *,
+    max_new_tokens: int,
+    batch_size: int = 64,
+    allow: Allow | None = None,
+) -> list[Answer]:
+    """Greedy answers with token probabilities, longest prompts first so that batches hardly pad.
 
     ``allow`` narrows every step to the ids it returns (constrained decoding).
     """
     texts = [render_prompt(tokenizer, prompt) for prompt in prompts]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
-    answers = [""] * len(ids)
+    answers: dict[int, Answer] = {}
     model.eval()
     with torch.autocast(model.device.type, torch.bfloat16):
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            new = _generate_batch(
-                model, tokenizer, [ids[i] for i in chosen], chosen, max_new_tokens, allow
-            )
-            for i, answer in zip(chosen, new, strict=True):
-                answers[i] = answer
-    return answers
+            batch = [ids[i] for i in chosen]
+            found = _generate_batch(model, tokenizer, batch, chosen, max_new_tokens, allow)
+            answers.update(zip(chosen, found, strict=True))
+    return [answers[i] for i in range(len(ids))]
 
 
 def _generate_batch(
@@ -49,9 +71,9 @@ def _generate_batch(
     indices: list[int],
     max_new_tokens: int,
     allow: Allow | None,
-) -> list[str]:
+) -> Iterator[Answer]:
     width = max(len(ids) for ids in prompts)
-    pad = tokenizer.pad_token_id
+    pad, stops = tokenizer.pad_token_id, stop_ids(tokenizer)
     input_ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in prompts])
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
 
@@ -66,8 +88,20 @@ def _generate_batch(
         do_sample=False,
         num_beams=1,
         pad_token_id=pad,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=stops,
         prefix_allowed_tokens_fn=narrow if allow else None,
+        output_logits=True,
+        return_dict_in_generate=True,
     )
-    texts = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
-    return [text.strip() for text in texts]
+    new_BT = output.sequences[:, width:]
+    chosen_BT = torch.stack(
+        [
+            torch.log_softmax(logits.float(), -1).gather(1, new_BT[:, step : step + 1])[:, 0]
+            for step, logits in enumerate(output.logits)
+        ],
+        dim=1,
+    )
+    for ids, logprobs in zip(new_BT.tolist(), chosen_BT.tolist(), strict=True):
+        end = next((i + 1 for i, token in enumerate(ids) if token in stops), len(ids))
+        text = tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+        yield Answer(text, tuple(logprobs[:end]))

@@ -108,7 +108,10 @@ class PackedLM(LightningModule):
         """AdamW, no decay on vectors (norms, biases)."""
         params = [p for p in self.model.parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in params if p.ndim > 1], "weight_decay": self.fit_params.weight_decay},
+            {
+                "params": [p for p in params if p.ndim > 1],
+                "weight_decay": self.fit_params.weight_decay,
+            },
             {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.fit_params.lr, betas=(0.9, 0.95), fused=True)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.utils import load_peft_weights
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -17,7 +18,7 @@ def mixer_projections(model: nn.Module) -> list[str]:
     names = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name.split(".")[-2] in _MIXER_BLOCKS
+        if isinstance(module, nn.Linear) and name.rpartition(".")[0].split(".")[-1] in _MIXER_BLOCKS
     ]
     if not names:
         raise CheckpointError("this model has no token mixer that we know (self_attn or conv)")
@@ -41,14 +42,22 @@ def attach(model: PreTrainedModel, params: LoraParams, *, name: str = "default")
 def load(
     model: PreTrainedModel, folder: Path, *, name: str = "default", trainable: bool = False
 ) -> PeftModel:
-    """Wrap ``model`` with the adapter saved in ``folder`` (safetensors)."""
+    """Wrap ``model`` with the adapter saved in ``folder`` (safetensors).
+
+    Raises CheckpointError unless every weight of the adapter has its place in ``model``.
+    """
     try:
-        return PeftModel.from_pretrained(
+        wrapped = PeftModel.from_pretrained(
             model, str(folder), adapter_name=name, is_trainable=trainable
         )
+        saved = load_peft_weights(str(folder), device="cpu").keys()
     except Exception as error:  # peft, torch and safetensors raise many kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{folder} is not an adapter for this model: {reason}") from None
+    ours = get_peft_model_state_dict(wrapped, adapter_name=name, save_embedding_layers=False).keys()
+    if odd := sorted(saved ^ ours):
+        raise CheckpointError(f"{folder} is not an adapter for this model: {odd[0]} has no partner")
+    return wrapped
 
 
 def save(model: PeftModel, folder: Path, *, name: str = "default") -> None:

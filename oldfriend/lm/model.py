@@ -64,19 +64,26 @@ def load(source: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # transformers and huggingface_hub raise many kinds
         raise _not_loaded(source, error) from None
     if config.model_type not in FAMILIES:
         raise CheckpointError(
             f"{source} is a '{config.model_type}' model; supported: {', '.join(FAMILIES)}"
         )
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            source, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except Exception as error:  # transformers and safetensors raise many kinds
         raise _not_loaded(source, error) from None
+    if missing := sorted(report["missing_keys"]):  # transformers would leave them random
+        raise CheckpointError(f"{source} lacks weights: {', '.join(missing[:3])}")
     ensure_chat(tokenizer)
     return model, tokenizer
 

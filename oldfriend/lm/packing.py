@@ -22,19 +22,29 @@ IGNORE = -100  # label of a token that carries no loss (torch's cross_entropy de
 
 @dataclass(frozen=True)
 class Document:
-    """Token ids of one training example; the loss falls on positions from ``supervised_from``."""
+    """Token ids of one training example; the loss falls on the ``learn`` spans of positions.
+
+    No spans means that every token is learnt (the first has nothing before it to learn from).
+    """
 
     ids: tuple[int, ...]
-    supervised_from: int = 0
+    learn: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def labels(self) -> list[int]:
         """Next-token labels: ``labels[t]`` is the token after position t, or IGNORE."""
-        shifted = [*self.ids[1:], IGNORE]
-        first = max(self.supervised_from - 1, 0)
-        return [IGNORE] * first + shifted[first:]
+        labels = [IGNORE] * len(self.ids)
+        for start, end in self.learn or ((0, len(self.ids)),):
+            first = max(start, 1)
+            labels[first - 1 : end - 1] = self.ids[first:end]
+        return labels
+
+    def learnt(self) -> int:
+        """How many tokens carry loss."""
+        spans = self.learn or ((0, len(self.ids)),)
+        return sum(max(end - max(start, 1), 0) for start, end in spans)
 
 
 def pack(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
@@ -100,10 +110,7 @@ class PackedRows(Dataset[dict[str, Tensor]]):
 
     def supervised(self, row: int) -> int:
         """How many tokens of this row carry loss."""
-        return sum(
-            len(doc) - max(doc.supervised_from, 1)
-            for doc in (self.documents[i] for i in self.rows[row])
-        )
+        return sum(self.documents[i].learnt() for i in self.rows[row])
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         ids = np.full(self.row_tokens, self.pad_id, dtype=np.int64)
@@ -126,10 +133,15 @@ class PackedRows(Dataset[dict[str, Tensor]]):
         return {n: torch.from_numpy(a) for n, a in zip(names, arrays, strict=True)}
 
 
-def attention_mask(seq_idx_BL: Tensor) -> Tensor:
-    """Block-diagonal causal mask [B, 1, L, L], True where a query may look."""
+def attention_mask(seq_idx_BL: Tensor, window: int | None = None) -> Tensor:
+    """Block-diagonal causal mask [B, 1, L, L], True where a query may look.
+
+    ``window`` is how many tokens a sliding-window layer sees, the query's own among them.
+    """
     length = seq_idx_BL.shape[1]
     causal_LL = torch.ones(length, length, dtype=torch.bool, device=seq_idx_BL.device).tril()
+    if window:
+        causal_LL = causal_LL.triu(1 - window)
     same_BLL = seq_idx_BL[:, :, None] == seq_idx_BL[:, None, :]
     return (same_BLL & causal_LL)[:, None]
 
@@ -139,11 +151,18 @@ def packed_hidden(backbone: nn.Module, batch: dict[str, Tensor]) -> Tensor:
 
     The backbone must have been through ``isolate_convolutions`` if it has short convolutions.
     """
-    mask: Tensor | dict[str, Tensor | None] = attention_mask(batch["seq_idx"])
     config = backbone.config
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        mask = {kind: None if kind == "conv" else mask for kind in kinds}
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    mask: Tensor | dict[str, Tensor | None]
+    if kinds:
+        masks = {"full_attention": None, "sliding_attention": window}
+        mask = {
+            kind: attention_mask(batch["seq_idx"], masks[kind]) if kind in masks else None
+            for kind in set(kinds)
+        }
+    else:  # Mistral's window holds in every layer
+        mask = attention_mask(batch["seq_idx"], window)
     result: Tensor = backbone(
         input_ids=batch["input_ids"],
         attention_mask=mask,

@@ -33,6 +33,11 @@ class FitParams(Settings):
     validate_every: int = Field(default=0, ge=0)  # optimizer steps; 0: never
     patience: int = Field(default=0, ge=0)  # validations without gain before stopping; 0: never
 
+    @property
+    def tokens(self) -> int:
+        """Tokens (with padding) of the whole run."""
+        return self.steps * self.rows * self.accumulate * self.devices * self.row_tokens
+
 
 class LoraParams(Settings):
     """LoRA (Hu et al. 2021, arXiv:2106.09685) on the token mixers."""
@@ -46,6 +51,7 @@ class BaseParams(Settings):
     """The dense base model: from scratch when ``source`` is empty, else a hub id or folder."""
 
     source: str = ""
+    adapt: bool = True  # train a loaded model on the talk; false: take it as it is
     vocab: int = Field(default=4096, ge=300, le=262_144)
     hidden: int = Field(default=256, ge=32, le=16_384, multiple_of=32)
     layers: int = Field(default=4, ge=1, le=256)
@@ -53,5 +59,6 @@ class BaseParams(Settings):
     ffn: int = Field(default=512, ge=32, le=65_536)
     family: Literal["lfm2", "llama", "qwen3", "mistral"] = "lfm2"  # of a model from scratch
     init_std: float = Field(default=0.03, gt=0, le=1)
-    copy_steps: float = Field(default=0.3, ge=0, le=1)  # share of rows that repeat random tokens
+    copy_warmup: float = Field(default=0.3, ge=0, le=1)  # share of the run spent on copying only
+    copy_mix: float = Field(default=0.2, ge=0, lt=1)  # share of copying tokens after that
     fit: FitParams

@@ -12,8 +12,8 @@ CHAT_TEMPLATE = (
     "<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-# A word takes the space before it along; digits stand alone, so that numbers can be copied.
-_WORDS = Regex(r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+")
+# A word takes the space before it along; a year is one piece, longer numbers fall into several.
+_WORDS = Regex(r" ?\p{L}+| ?\p{N}{1,4}| ?[^\s\p{L}\p{N}]+|\s+")
 
 
 def train_tokenizer(

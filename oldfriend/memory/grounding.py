@@ -3,10 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import date
 
 from oldfriend.corpus.schema import GroundExample, MemoryLine, Turn
-from oldfriend.lm.chat import Dialogue, Message, message
+from oldfriend.lm.chat import Message, message
 
 # An honest "I was never told" always says one of these; the phrase bank guarantees it.
 ABSTENTION = (
@@ -17,10 +16,13 @@ RECITAL = ("remember", "you told me", "you said", "you mentioned")
 
 
 def render_memory(memory: MemoryLine) -> str:
-    """One memory as a prompt line, e.g. ``- Ana lives in Velmora (until March 2026)``."""
-    if memory.until:
-        return f"- {memory.text} (until {_month(memory.until)})"
-    return f"- {memory.text} ({_month(memory.since)})" if memory.since else f"- {memory.text}"
+    """One memory as a prompt line, e.g. ``- Ana (July 2024) former home city: Velmora``.
+
+    Whose, when and what stand before the value: a causal model reads the value knowing them.
+    """
+    since = f" ({memory.since:%B %Y})" if memory.since else ""
+    former = "former " if memory.until else ""
+    return f"- {memory.owner}{since} {former}{memory.slot.replace('_', ' ')}: {memory.value}"
 
 
 def prompt(
@@ -33,10 +35,10 @@ def prompt(
     return (message("system", known), *talk, message("user", text))
 
 
-def dialogue(example: GroundExample) -> Dialogue:
+def dialogue(example: GroundExample) -> tuple[Message, ...]:
     """Training dialogue of one example (RAFT, arXiv:2403.10131, with abstention for no golden)."""
     asked = prompt(example.user, example.memories, example.history, example.message)
-    return Dialogue((*asked, message("assistant", example.reply)))
+    return (*asked, message("assistant", example.reply))
 
 
 def outcome(example: GroundExample, reply: str) -> str:
@@ -120,7 +122,3 @@ def _share(found: Iterable[tuple[GroundExample, str]], kinds: Sequence[str], wan
 
 def _rate(found: Sequence[tuple[GroundExample, str]], wanted: str) -> float:
     return sum(o == wanted for _, o in found) / len(found) if found else 0.0
-
-
-def _month(day: date) -> str:
-    return f"{day:%B} {day.year}"

@@ -8,13 +8,14 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
 from oldfriend.corpus.schema import Fact, NoteExample, Turn
 from oldfriend.errors import InputError
-from oldfriend.lm.chat import Dialogue, Message, message
+from oldfriend.lm.chat import Message, message, stop_ids
 
 NOTHING = "nothing"
 TASK = "Write down what is worth remembering."
@@ -80,16 +81,16 @@ def write(facts: Iterable[Fact]) -> str:
     return "\n".join(lines) or NOTHING
 
 
-def dialogue(example: NoteExample, context_turns: int) -> Dialogue:
+def dialogue(example: NoteExample, context_turns: int) -> tuple[Message, ...]:
     """Training dialogue of one example."""
     context = example.context[-context_turns:] if context_turns else ()
-    return Dialogue((*prompt(example.text, context), message("assistant", write(example.facts))))
+    return (*prompt(example.text, context), message("assistant", write(example.facts)))
 
 
 def parse(written: str, text: str) -> list[Note]:
     """Notes in ``written`` whose values stand in ``text`` as whole words; the rest is dropped."""
     notes: dict[tuple[str, str], Note] = {}
-    for line in written.splitlines():
+    for line in written.split("\n"):
         slot, colon, value = line.partition(": ")
         slot, value = slot.strip(), value.strip()
         if not colon or not value or not re.fullmatch(r"[a-z0-9_]+", slot):
@@ -108,52 +109,68 @@ class NoteGrammar:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, slots: Iterable[str]) -> None:
         self._decode = tokenizer.decode
-        self.end_id: int = tokenizer.eos_token_id
+        self._ends = stop_ids(tokenizer)
         self._slots = list(slots)
         special = set(tokenizer.all_special_ids)
+        # Some tokenizers drop a leading space when decoding: read every piece after an anchor.
+        anchor = tokenizer(":", add_special_tokens=False)["input_ids"][-1:]
+        known = tokenizer.decode(anchor)
         self._ids: dict[str, int] = {}
         for i in range(len(tokenizer)):
-            if i not in special and (piece := tokenizer.decode([i])) and "�" not in piece:
+            piece = "" if i in special else tokenizer.decode([*anchor, i])[len(known) :]
+            if piece and "\ufffd" not in piece:
                 self._ids.setdefault(piece, i)
         self._longest = max(map(len, self._ids))
+        self._sayable = lru_cache(maxsize=1024)(self._without_unspellable)
 
     def allow(self, text: str, generated: Sequence[int]) -> list[int]:
         """Ids that may follow ``generated`` when noting ``text``."""
+        text = self._sayable(text)
         written = self._decode(list(generated)) if generated else ""
         allowed = {i for rest in self._continuations(written, text) for i in self._starts(rest)}
         if self._may_end(written, text):
-            allowed.add(self.end_id)
-        return sorted(allowed) or [self.end_id]
+            allowed.update(self._ends)
+        return sorted(allowed) or self._ends
 
     def _continuations(self, written: str, text: str) -> list[str]:
         """Every string that may come next (as far as one token could reach)."""
         *done, line = written.split("\n")
-        slot, colon, value = line.partition(": ")
+        _, colon, value = line.partition(": ")
         if not colon:
-            starts = [f"{name}: " for name in self._slots]
+            words = {self._ahead(text, m.start()) for m in re.finditer(r"\b\w", text)}
+            starts = [f"{name}: " for name in self._slots if words]
             if not done:
                 starts.append(NOTHING)
             # The first word of a value usually comes with its space: let a token cross the border.
             heads = [s[len(line) :] for s in starts if s.startswith(line) and s != line]
-            words = {text[m.start() :][: self._longest] for m in re.finditer(r"\b\w", text)}
-            crossing = [
-                head + word for head in heads if head.endswith(": ") and len(head) <= 2
-                for word in words
-            ]  # fmt: skip
+            crossing = [head + word for head in heads if head in (": ", " ") for word in words]
             return heads + crossing
-        rests = [text[at + len(value) :] for at in self._places(value, text)]
-        more = [rest[: self._longest] for rest in rests if rest and "\n" not in rest[:1]]
+        rests = (self._ahead(text, at + len(value)) for at in self._places(value, text))
+        more = [rest for rest in rests if rest]
         if value and self._may_end(written, text) and len(done) + 1 < MAX_RECORDS:
-            more += [f"\n{name}: " for name in self._slots if f"{name}: {value}" not in done]
-            more.append("\n")
+            more += [f"\n{name}: " for name in self._slots]
         return more
+
+    def _without_unspellable(self, text: str) -> str:
+        """``text`` with line breaks, which no value holds, in place of words we cannot spell."""
+        return re.sub(
+            r"\w+|\W",
+            lambda m: m[0] if all(c in self._ids for c in m[0]) else "\n" * len(m[0]),
+            text,
+        )
+
+    def _ahead(self, text: str, start: int) -> str:
+        """What a value may go on with: from ``start`` to the line's last word, or one token far."""
+        line = text[start:].partition("\n")[0]
+        words = [m.end() for m in re.finditer(r"\w+", line)]
+        return line[: min(words[-1], self._longest)] if words else ""
 
     def _places(self, value: str, text: str) -> list[int]:
         """Where ``value`` stands in ``text``, starting at a word's start."""
         return [
             at for at in range(len(text) - len(value) + 1)
-            if text.startswith(value, at) and text[at : at + 1].isalnum()
-            and not text[max(at - 1, 0) : at].isalnum()
+            if text.startswith(value, at) and _is_word(text[at : at + 1])
+            and not _is_word(text[max(at - 1, 0) : at])
         ]  # fmt: skip
 
     def _may_end(self, written: str, text: str) -> bool:
@@ -161,12 +178,16 @@ class NoteGrammar:
             return True
         *_, line = written.split("\n")
         slot, colon, value = line.partition(": ")
-        if not colon or not value or not value[-1:].isalnum():
+        if not colon or not value or not _is_word(value[-1:]):
             return False
         ends = (at + len(value) for at in self._places(value, text))
-        return slot in self._slots and any(not text[end : end + 1].isalnum() for end in ends)
+        return slot in self._slots and any(not _is_word(text[end : end + 1]) for end in ends)
 
     def _starts(self, rest: str) -> list[int]:
         """Ids of all tokens that are a beginning of ``rest``."""
         lengths = range(1, min(len(rest), self._longest) + 1)
         return [self._ids[rest[:n]] for n in lengths if rest[:n] in self._ids]
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"

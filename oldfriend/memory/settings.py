@@ -1,4 +1,4 @@
-"""Typed settings of the summarizer and grounding stages."""
+"""Typed settings of the grounding and summarizer stages."""
 
 from typing import Literal
 
@@ -12,7 +12,8 @@ class GroundParams(Settings):
 
     method: Literal["full", "lora"] = "full"  # lora: mixer-only, merged afterwards
     seeds: list[int] = Field(default=[0], min_length=1, max_length=16)  # the first makes `friend`
-    talk_share: float = Field(default=0.15, ge=0, lt=1)  # documents of plain talk among examples
+    curriculum: float = Field(default=0.5, ge=0, le=1)  # few memories first; 0: no order
+    drill_share: float = Field(default=0.0, ge=0, lt=1)  # share of copying drills among the lessons
     max_new_tokens: int = Field(default=40, ge=1, le=1024)
     lora: LoraParams = LoraParams()
     fit: FitParams
@@ -21,10 +22,12 @@ class GroundParams(Settings):
 class SummarizerParams(Settings):
     """LoRA on ``friend`` that writes memory notes; then one per user that starts from it."""
 
-    context_turns: int = Field(default=1, ge=0, le=16)  # turns before the one being read
-    max_new_tokens: int = Field(default=40, ge=1, le=1024)
-    max_false_memories: float = Field(default=0.04, ge=0, le=1)  # on val, sets the threshold
+    context_turns: int = Field(default=0, ge=0, le=16)  # turns shown before the one being read
+    max_new_tokens: int = Field(default=32, ge=1, le=1024)
+    max_false_memories: float = Field(default=0.04, ge=0, le=1)  # on val; sets the threshold
+    max_eval: int = Field(default=2000, ge=10)  # test examples that are scored
     lora: LoraParams = LoraParams()
     fit: FitParams
-    user_fit: FitParams
+    users: int = Field(default=4, ge=0, le=10_000)  # adapters trained; 0: generic only
     replay: int = Field(default=3, ge=0, le=100)  # generic examples beside each of a user's
+    user_fit: FitParams

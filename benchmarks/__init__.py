@@ -1,0 +1,1 @@
+"""Benchmarks against peers; needs `pip install -e '.[bench]'`."""

@@ -1,0 +1,88 @@
+"""The command line: ``oldfriend --help`` lists what it can do."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oldfriend.errors import OldFriendError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="An old friend who remembers: train it with `dvc repro`, then try it here.",
+)
+Folder = Annotated[Path, typer.Option(help="Folder with the models of `dvc repro`.")]
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is missing on this machine and how to get it."""
+    from oldfriend.app.doctor import checkup
+
+    raise typer.Exit(0 if checkup() else 1)
+
+
+@app.command()
+def preset(name: Annotated[str, typer.Argument(help="nano, small, hub or real-data")]) -> None:
+    """Overlay presets/NAME.yaml on params.yaml; then run `dvc repro`."""
+    from oldfriend.params import apply_preset
+
+    changes = apply_preset(name)
+    print("\n".join(changes) if changes else "params.yaml says all of that already")
+
+
+@app.command()
+def report() -> None:
+    """Show the metrics of the last pipeline as tables."""
+    from oldfriend.app.report import show
+
+    show(Path("metrics"))
+
+
+@app.command()
+def note(
+    text: Annotated[str, typer.Argument(help="What somebody says, e.g. 'My cat is called Miro.'")],
+    models: Folder = Path("models"),
+    user: Annotated[str, typer.Option(help="Use this person's own adapter.")] = "",
+) -> None:
+    """Write down what is worth remembering of TEXT."""
+    from oldfriend.app.demo import note_table
+
+    note_table(text, models, user)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="e.g. 'What is my cat called?'")],
+    said: Annotated[
+        list[str] | None, typer.Option("--said", help="Something told earlier; repeat the option.")
+    ] = None,
+    models: Folder = Path("models"),
+    name: Annotated[str, typer.Option(help="Who is asking.")] = "Ana",
+) -> None:
+    """Answer QUESTION from notes of what was --said, or say honestly that it was never told."""
+    from oldfriend.app.demo import answer
+
+    answer(question, said or [], models, name)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
+    """Open MLflow on the local store; Ctrl-C stops it."""
+    from oldfriend.tracking import serve_ui
+
+    raise typer.Exit(serve_ui(port))
+
+
+def main() -> None:
+    """Run the command line; expected errors are one line and their exit code."""
+    try:
+        app()
+    except OldFriendError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

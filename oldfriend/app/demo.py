@@ -1,0 +1,59 @@
+"""Trying the trained models by hand: notes of a sentence, an answer from notes."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from oldfriend.corpus.schema import MemoryLine, NoteExample
+from oldfriend.errors import InputError, MissingDataError
+
+MAX_CHARS = 2000  # of one sentence given by hand
+
+
+def note_table(text: str, models: Path, user: str = "") -> None:
+    """Print the notes of ``text`` with where they stand and how certain they are."""
+    from oldfriend.memory.extract import load
+
+    adapter = models / "users" / user if user else models / "summarizer"
+    if user and not adapter.is_dir():
+        known = ", ".join(sorted(p.name for p in (models / "users").glob("*"))) or "nobody"
+        raise MissingDataError(f"no adapter for '{user}'; there are: {known}")
+    summarizer = load(models / "friend", adapter)
+    table = Table("slot", "value", "characters", "certainty", "kept")
+    for note, certainty in summarizer.read([_example(text)])[0]:
+        span, kept = (
+            f"{note.start}-{note.end}",
+            "yes" if certainty >= summarizer.threshold else "no",
+        )
+        table.add_row(note.slot, note.value, span, f"{certainty:.2f}", kept)
+    Console().print(table if table.row_count else "nothing worth remembering")
+
+
+def answer(question: str, said: list[str], models: Path, name: str) -> None:
+    """Print the notes of everything ``said`` and the friend's answer to ``question``."""
+    from oldfriend.lm.generate import generate
+    from oldfriend.lm.model import load as load_model
+    from oldfriend.memory.extract import load
+    from oldfriend.memory.grounding import prompt, render_memory
+
+    today = datetime.now(UTC).date()
+    found = load(models / "friend", models / "summarizer").write([_example(s) for s in said])
+    memories = [
+        MemoryLine(owner=name, slot=n.slot, value=n.value, text=f"{n.slot}: {n.value}", since=today)
+        for notes in found
+        for n in notes
+    ]
+    model, tokenizer = load_model(models / "friend")
+    asked = prompt(name, memories, (), _example(question).text)
+    console = Console()
+    for memory in memories:
+        console.print(render_memory(memory), style="dim")
+    console.print(generate(model, tokenizer, [asked], max_new_tokens=60)[0])
+
+
+def _example(text: str) -> NoteExample:
+    if not text.strip() or len(text) > MAX_CHARS:
+        raise InputError(f"say something, in at most {MAX_CHARS} characters")
+    return NoteExample(id="demo", user="demo", source="command line", text=text.strip())

@@ -1,0 +1,199 @@
+"""The summarizer: a LoRA that reads a turn and writes what is worth remembering, or nothing."""
+
+import itertools
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from oldfriend.corpus.schema import NoteExample, read_rows
+from oldfriend.files import atomic_folder
+from oldfriend.lm import lora
+from oldfriend.lm import model as models
+from oldfriend.lm.chat import answer_documents
+from oldfriend.lm.fit import Run, fit_model
+from oldfriend.lm.generate import Answer, generate_scored
+from oldfriend.memory import notes
+from oldfriend.memory.keywords import KeywordExtractor
+from oldfriend.memory.notes import Note, NoteGrammar, Slots
+from oldfriend.memory.scores import note_scores
+from oldfriend.memory.settings import SummarizerParams
+from oldfriend.outcome import Outcome
+
+SLOTS, THRESHOLD = "slots.json", "threshold"
+
+
+@dataclass(frozen=True)
+class Summarizer:
+    """A model with its note grammar; notes less certain than ``threshold`` are not written."""
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    slots: Slots
+    context_turns: int
+    max_new_tokens: int
+    threshold: float = 0.0
+
+    def read(self, examples: Sequence[NoteExample]) -> list[list[tuple[Note, float]]]:
+        """Notes of every example with their probability, before the threshold."""
+        grammar = NoteGrammar(self.tokenizer, self.slots)
+        texts = [example.text for example in examples]
+        turns = self.context_turns
+        prompts = [notes.prompt(e.text, e.context[-turns:] if turns else ()) for e in examples]
+        answers = generate_scored(
+            self.model,
+            self.tokenizer,
+            prompts,
+            max_new_tokens=self.max_new_tokens,
+            allow=lambda i, ids: grammar.allow(texts[i], ids),
+        )
+        return [
+            [(note, _certainty(answer)) for note in notes.parse(answer.text, text)]
+            for answer, text in zip(answers, texts, strict=True)
+        ]
+
+    def write(self, examples: Sequence[NoteExample]) -> list[list[Note]]:
+        """Notes of every example."""
+        return [
+            [note for note, certainty in found if certainty >= self.threshold]
+            for found in self.read(examples)
+        ]
+
+
+def load(base: Path, adapter: Path, *, trainable: bool = False) -> Summarizer:
+    """The summarizer saved in ``adapter`` on the model in ``base``."""
+    model, tokenizer = models.load(base)
+    meta = models.read_meta(adapter)
+    slots = notes.load_slots(adapter / SLOTS)
+    params = SummarizerParams.model_validate(meta["params"])
+    return Summarizer(
+        lora.load(model, adapter, trainable=trainable),
+        tokenizer,
+        slots,
+        params.context_turns,
+        params.max_new_tokens,
+        float(meta[THRESHOLD]),
+    )
+
+
+def train(params: SummarizerParams, *, run: Run, data: Path, base: Path, out: Path) -> Outcome:
+    """Train the generic adapter on ``data/train.jsonl``; score it beside two baselines.
+
+    Baselines: the same model without the adapter, asked the same way, and a keyword extractor
+    fitted on the same training rows.
+    """
+    rows = list(read_rows(data / "train.jsonl", NoteExample))
+    val = sample(list(read_rows(data / "val.jsonl", NoteExample)), params.max_eval, run.seed)
+    test = sample(list(read_rows(data / "test.jsonl", NoteExample)), params.max_eval, run.seed)
+    slots = notes.slot_types(rows)
+    model, tokenizer = models.load(base)
+    untrained = Summarizer(model, tokenizer, slots, params.context_turns, params.max_new_tokens)
+    scores = {"base": note_scores(test, untrained.write(test))}
+    keywords = KeywordExtractor.fit(rows)
+    scores["keywords"] = note_scores(test, [keywords.read(example.text) for example in test])
+    adapted = lora.attach(model, params.lora)
+    order = list(rows)
+    random.Random(f"notes-{run.seed}").shuffle(order)
+    result = fit_model(
+        adapted,
+        answer_documents(tokenizer, [notes.dialogue(e, params.context_turns) for e in order]),
+        params.fit,
+        run,
+        pad_id=tokenizer.pad_token_id,
+        validation=answer_documents(
+            tokenizer, [notes.dialogue(e, params.context_turns) for e in val]
+        ),
+    )
+    summarizer = replace(untrained, model=adapted)
+    threshold = calibrate(val, summarizer.read(val), params.max_false_memories)
+    summarizer = replace(summarizer, threshold=threshold)
+    written = summarizer.write(test)
+    scores["summarizer"] = note_scores(test, written)
+    with atomic_folder(out) as folder:
+        lora.save(adapted, folder)
+        notes.save_slots(slots, folder / SLOTS)
+        meta = {"params": params.model_dump(), "seed": run.seed, "base": str(base.name)}
+        models.write_meta(folder, meta | {THRESHOLD: threshold})
+    metrics = dict(scores["summarizer"])
+    for name in ("base", "keywords"):
+        metrics |= {f"{key}_{name}": value for key, value in scores[name].items()}
+    metrics |= {"val_loss": result.val_loss, "tokens_per_s": result.tokens_per_s}
+    return Outcome(
+        metrics=metrics | {"threshold": threshold},
+        tables={
+            "baselines": [{"reader": name, **found} for name, found in scores.items()],
+            "slots": by_slot(test, written),
+            "samples": _samples(test, written),
+        },
+    )
+
+
+def calibrate(
+    examples: Sequence[NoteExample],
+    read: Sequence[Sequence[tuple[Note, float]]],
+    max_false: float,
+) -> float:
+    """The lowest certainty at which at most ``max_false`` of the records written are false.
+
+    If there is none, a certainty just above that of every record: then nothing is written.
+    """
+    graded = sorted(
+        (
+            (certainty, (note.slot, note.value) in {(f.slot, f.value) for f in example.facts})
+            for example, found in zip(examples, read, strict=True)
+            for note, certainty in found
+        ),
+        reverse=True,
+    )
+    if not graded:
+        return 0.0
+    threshold, count, wrong = math.nextafter(graded[0][0], math.inf), 0, 0
+    for certainty, equals in itertools.groupby(graded, key=lambda pair: pair[0]):
+        rights = [right for _, right in equals]
+        count, wrong = count + len(rights), wrong + rights.count(False)
+        if wrong <= max_false * count:
+            threshold = certainty
+    return threshold
+
+
+def by_slot(
+    examples: Sequence[NoteExample], written: Sequence[Sequence[Note]]
+) -> list[dict[str, Any]]:
+    """Record F1 slot by slot, hardest first."""
+    names = sorted({fact.slot for example in examples for fact in example.facts})
+    rows = []
+    for name in names:
+        of_slot = [
+            e.model_copy(update={"facts": tuple(f for f in e.facts if f.slot == name)})
+            for e in examples
+        ]
+        only = [[note for note in found if note.slot == name] for found in written]
+        rows.append({"slot": name, "record_f1": note_scores(of_slot, only)["record_f1"]})
+    return sorted(rows, key=lambda row: float(row["record_f1"]))
+
+
+def sample(rows: list[NoteExample], most: int, seed: int) -> list[NoteExample]:
+    """At most ``most`` rows, by seed."""
+    return random.Random(f"sample-{seed}").sample(rows, most) if len(rows) > most else rows
+
+
+def _certainty(answer: Answer) -> float:
+    """Geometric mean probability of the answer's tokens under the grammar."""
+    return math.exp(sum(answer.logprobs) / max(len(answer.logprobs), 1))
+
+
+def _samples(
+    examples: Sequence[NoteExample], written: Sequence[Sequence[Note]], count: int = 40
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "text": example.text,
+            "written": "; ".join(f"{n.slot}: {n.value}" for n in found) or notes.NOTHING,
+            "truth": notes.write(example.facts).replace("\n", "; "),
+        }
+        for example, found in list(zip(examples, written, strict=True))[:count]
+    ]

@@ -1,0 +1,128 @@
+"""The grounding stage: fine-tune the base model on memories, distractors and talk into `friend`."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from oldfriend.corpus.schema import GroundExample, read_rows
+from oldfriend.files import atomic_folder
+from oldfriend.lm import lora
+from oldfriend.lm import model as models
+from oldfriend.lm.chat import answer_documents
+from oldfriend.lm.copying import Drills, mixed
+from oldfriend.lm.fit import Run, fit_model
+from oldfriend.lm.generate import generate
+from oldfriend.lm.packing import Document
+from oldfriend.memory import grounding
+from oldfriend.memory.settings import GroundParams
+from oldfriend.outcome import Outcome, spread
+
+
+def train(params: GroundParams, *, run: Run, data: Path, base: Path, out: Path) -> Outcome:
+    """Fine-tune on ``data/train.jsonl``, score on ``data/test.jsonl``, before and after.
+
+    One run per seed, means and spread in the metrics; the model of the first seed is saved.
+    """
+    train_rows = list(read_rows(data / "train.jsonl", GroundExample))
+    val_rows = list(read_rows(data / "val.jsonl", GroundExample))
+    test_rows = list(read_rows(data / "test.jsonl", GroundExample))
+    model, tokenizer = models.load(base)
+    before, _ = evaluate(model, tokenizer, test_rows, params.max_new_tokens)
+    scores: list[dict[str, float]] = []
+    replies: list[str] = []
+    with atomic_folder(out) as folder:
+        for place, seed in enumerate(params.seeds):
+            seeded = replace(run, seed=run.seed + seed)
+            model, tokenizer = models.load(base)
+            documents = ordered(train_rows, params.curriculum, seeded.seed)
+            lessons = answer_documents(tokenizer, map(grounding.dialogue, documents))
+            model, result = _fit(params, model, tokenizer, lessons, val_rows, seeded)
+            found, said = evaluate(model, tokenizer, test_rows, params.max_new_tokens)
+            scores.append(found | {"val_loss": result.val_loss})
+            if place == 0:
+                replies, speed = said, result.tokens_per_s
+                meta = {"base": models.read_meta(base), "params": params.model_dump(), "seed": seed}
+                models.save(model, tokenizer, folder, meta)
+    metrics = spread(scores) | {f"{key}_before": value for key, value in before.items()}
+    return Outcome(
+        metrics=metrics | {"tokens_per_s": speed, "seeds": float(len(params.seeds))},
+        tables={
+            "before_after": _compare(before, scores[0]),
+            "samples": _samples(test_rows, replies),
+        },
+    )
+
+
+def _fit(
+    params: GroundParams,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    lessons: list[Document],
+    val_rows: Sequence[GroundExample],
+    run: Run,
+) -> tuple[PreTrainedModel, Any]:
+    lessons = mixed(Drills(tokenizer, run.seed), lessons, params.drill_share, run.seed)
+    validation = answer_documents(tokenizer, map(grounding.dialogue, val_rows))
+    trained: Any = lora.attach(model, params.lora) if params.method == "lora" else model
+    result = fit_model(
+        trained, lessons, params.fit, run, pad_id=tokenizer.pad_token_id, validation=validation
+    )
+    return (trained.merge_and_unload() if params.method == "lora" else trained), result
+
+
+def ordered(rows: Sequence[GroundExample], curriculum: float, seed: int) -> list[GroundExample]:
+    """Shuffled, easier examples earlier: ``curriculum`` 0 is no order, 1 a strict one."""
+    rng = random.Random(f"ground-{seed}")
+    most = max((len(row.memories) for row in rows), default=1) or 1
+    keyed = [
+        (curriculum * _difficulty(row, most) + (1 - curriculum) * rng.random(), place)
+        for place, row in enumerate(rows)
+    ]
+    return [rows[place] for _, place in sorted(keyed)]
+
+
+def _difficulty(row: GroundExample, most: int) -> float:
+    """From 0 to 1: many memories, and answers that copy nothing.
+
+    Abstaining is the easy way out: a model that meets it before it can copy learns nothing else.
+    """
+    replies = [turn.text for turn in row.history if turn.speaker == "friend"] + [row.reply]
+    abstained = sum(map(grounding.abstains, replies)) / len(replies)
+    idle = row.kind in ("plain", "colour")
+    return 0.5 * len(row.memories) / most + 0.35 * min(1.0, 2 * abstained) + 0.15 * idle
+
+
+def evaluate(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[GroundExample],
+    max_new_tokens: int,
+) -> tuple[dict[str, float], list[str]]:
+    """Scores of greedy replies to ``rows``, and the replies."""
+    prompts = [grounding.prompt(r.user, r.memories, r.history, r.message) for r in rows]
+    replies = generate(model, tokenizer, prompts, max_new_tokens=max_new_tokens)
+    return grounding.scores(rows, replies), replies
+
+
+def _compare(before: dict[str, float], after: dict[str, float]) -> list[dict[str, Any]]:
+    return [{"metric": key, "before": before[key], "after": after[key]} for key in before]
+
+
+def _samples(
+    rows: Sequence[GroundExample], replies: Sequence[str], count: int = 40
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": row.kind,
+            "outcome": grounding.outcome(row, reply),
+            "memories": "\n".join(map(grounding.render_memory, row.memories)),
+            "message": row.message,
+            "reply": reply,
+            "reference": row.reply,
+        }
+        for row, reply in list(zip(rows, replies, strict=True))[:count]
+    ]

@@ -1,0 +1,1 @@
+"""One file per DVC stage: load params, call the library, save metrics."""

@@ -1,0 +1,116 @@
+"""Copying drills: well-formed, answerable from what stands before, and in the asked shares."""
+
+import pytest
+from lm_tiny import random_documents
+from transformers import PreTrainedTokenizerFast
+
+from oldfriend.lm.copying import REPEAT_TOKENS, UNKNOWN, Drills, curriculum, mixed
+from oldfriend.lm.packing import Document
+from oldfriend.lm.tokenizer import END
+
+SEEDS = range(5)
+
+
+def holds(haystack: tuple[int, ...], needle: tuple[int, ...]) -> bool:
+    size = len(needle)
+    return any(haystack[i : i + size] == needle for i in range(len(haystack) - size + 1))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_repetition_learns_only_what_was_seen_before(
+    tokenizer: PreTrainedTokenizerFast, seed: int
+) -> None:
+    drills = Drills(tokenizer, seed)
+    for _ in range(40):
+        drill = drills.repetition()
+        assert len(drill) == REPEAT_TOKENS
+        ((start, end),) = drill.learn
+        period = start - 1
+        assert end == REPEAT_TOKENS
+        assert drill.ids[period:] == drill.ids[:-period]
+        assert not set(drill.ids) & set(tokenizer.all_special_ids)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lookup_answers_stand_in_the_notes_or_are_unknown(
+    tokenizer: PreTrainedTokenizerFast, seed: int
+) -> None:
+    drills = Drills(tokenizer, seed)
+    (end,) = tokenizer(END)["input_ids"]
+    unknown = tuple(tokenizer(UNKNOWN, add_special_tokens=False)["input_ids"])
+    user, assistant = tokenizer.convert_tokens_to_ids(["<|user|>", "<|assistant|>"])
+    known = count = 0
+    for _ in range(60):
+        drill = drills.lookup()
+        notes = drill.ids[: drill.ids.index(user)]
+        assert 3 <= len(drill.learn) <= 6
+        assert drill.ids[:2] == tuple(tokenizer("<|start|><|system|>")["input_ids"])
+        for start, stop in drill.learn:
+            *answer, last = drill.ids[start:stop]
+            assert last == end
+            assert drill.ids[start - 1] == assistant
+            found = holds(notes, tuple(answer))
+            assert found or tuple(answer) == unknown
+            known += found
+        count += len(drill.learn)
+        asked = sum(token == assistant for token in drill.ids)
+        assert asked == len(drill.learn)
+    assert 0.6 < known / count < 0.9  # three questions of four have an answer
+
+
+def test_a_lookup_reads_as_a_chat(tokenizer: PreTrainedTokenizerFast) -> None:
+    text = tokenizer.decode(Drills(tokenizer, 0).lookup().ids)
+    for earlier, later in [("<|start|>", "<|system|>"), ("<|user|>", "<|assistant|>")]:
+        assert text.index(earlier) < text.index(later)
+    assert text.endswith(END)
+
+
+def test_same_seed_same_drills(tokenizer: PreTrainedTokenizerFast) -> None:
+    def draw(seed: int) -> list[Document]:
+        drills = Drills(tokenizer, seed)
+        return [make() for _ in range(10) for make in (drills.repetition, drills.lookup)]
+
+    assert draw(3) == draw(3)
+    assert draw(3) != draw(4)
+
+
+def tokens(documents: list[Document]) -> int:
+    return sum(len(document) for document in documents)
+
+
+def test_a_curriculum_repeats_then_looks_up_then_talks(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    talk = random_documents([50] * 200)
+    plan = curriculum(Drills(tokenizer, 0), talk, tokens=30_000, warmup=0.3, mix=0.2, seed=0)
+    first = next(i for i, d in enumerate(plan) if d in set(talk))
+    warmup, later = plan[:first], plan[first:]
+    system = tokenizer.convert_tokens_to_ids("<|system|>")
+    kinds = [system in drill.ids for drill in warmup]
+    assert kinds == sorted(kinds)
+    repeats = [drill for drill in warmup if system not in drill.ids]
+    assert 0.25 < tokens(repeats) / tokens(warmup) < 0.75
+    assert tokens(warmup) == pytest.approx(9_000, rel=0.1)
+    drills = [d for d in later if d not in set(talk)]
+    assert tokens(drills) / tokens(later) == pytest.approx(0.2, abs=0.03)
+    assert sorted(d.ids for d in later if d in set(talk)) == sorted(d.ids for d in talk)
+
+
+def test_without_warmup_and_mix_only_talk_is_left(tokenizer: PreTrainedTokenizerFast) -> None:
+    talk = random_documents([50] * 20)
+    plan = curriculum(Drills(tokenizer, 0), talk, tokens=9_000, warmup=0, mix=0, seed=0)
+    assert sorted(d.ids for d in plan) == sorted(d.ids for d in talk)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
+def test_mixed_keeps_the_order_and_adds_the_share(
+    tokenizer: PreTrainedTokenizerFast, share: float
+) -> None:
+    talk = random_documents([50] * 200)
+    both = mixed(Drills(tokenizer, 0), talk, share, seed=0)
+    assert [d for d in both if d in set(talk)] == talk
+    drills = [d for d in both if d not in set(talk)]
+    assert tokens(drills) / tokens(both) == pytest.approx(share, abs=0.02)
+    if share:
+        places = [i for i, d in enumerate(both) if d not in set(talk)]
+        assert places[0] < len(both) * 0.1 and places[-1] > len(both) * 0.9
