@@ -88,7 +88,8 @@ def _publish(stage: str, outcome: Outcome) -> None:
     write_json(METRICS / f"{stage}.json", outcome.metrics)
     for name, rows in outcome.tables.items():
         _write_csv(PLOTS / stage / f"{name}.csv", rows)
-        mlflow.log_table(rows and {k: [row[k] for row in rows] for k in rows[0]}, f"{name}.json")
+        if rows:
+            mlflow.log_table({k: [row[k] for row in rows] for k in rows[0]}, f"{name}.json")
         if figure := _figure(name, rows):
             mlflow.log_figure(figure, f"{name}.png")
 

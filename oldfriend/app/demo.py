@@ -16,13 +16,14 @@ def note_table(text: str, models: Path, user: str = "") -> None:
     """Print the notes of ``text`` with where they stand and how certain they are."""
     from oldfriend.memory.extract import load
 
+    example = _example(text)
     adapter = models / "users" / user if user else models / "summarizer"
     if user and not adapter.is_dir():
         known = ", ".join(sorted(p.name for p in (models / "users").glob("*"))) or "nobody"
         raise MissingDataError(f"no adapter for '{user}'; there are: {known}")
     summarizer = load(models / "friend", adapter)
     table = Table("slot", "value", "characters", "certainty", "kept")
-    for note, certainty in summarizer.read([_example(text)])[0]:
+    for note, certainty in summarizer.read([example])[0]:
         span, kept = (
             f"{note.start}-{note.end}",
             "yes" if certainty >= summarizer.threshold else "no",
@@ -38,19 +39,20 @@ def answer(question: str, said: list[str], models: Path, name: str) -> None:
     from oldfriend.memory.extract import load
     from oldfriend.memory.grounding import prompt, render_memory
 
+    asked, told = _example(question), [_example(text) for text in said]
     today = datetime.now(UTC).date()
-    found = load(models / "friend", models / "summarizer").write([_example(s) for s in said])
+    found = load(models / "friend", models / "summarizer").write(told)
     memories = [
         MemoryLine(owner=name, slot=n.slot, value=n.value, text=f"{n.slot}: {n.value}", since=today)
         for notes in found
         for n in notes
     ]
     model, tokenizer = load_model(models / "friend")
-    asked = prompt(name, memories, (), _example(question).text)
+    chat = prompt(name, memories, (), asked.text)
     console = Console()
     for memory in memories:
         console.print(render_memory(memory), style="dim")
-    console.print(generate(model, tokenizer, [asked], max_new_tokens=60)[0])
+    console.print(generate(model, tokenizer, [chat], max_new_tokens=60)[0])
 
 
 def _example(text: str) -> NoteExample:

@@ -1,6 +1,7 @@
 """The metrics of the last pipeline as readable tables."""
 
 import json
+import math
 from pathlib import Path
 
 from rich.console import Console
@@ -39,4 +40,5 @@ def _table(stage: str, metrics: dict[str, float]) -> Table:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:,.3f}"
+    whole = math.isfinite(value) and value == int(value) and abs(value) > 1
+    return f"{value:,.0f}" if whole else f"{value:,.3f}"

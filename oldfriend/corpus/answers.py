@@ -292,9 +292,12 @@ class _Table:
         own = [line for line in memories if line.owner == life.name]
         counts = Counter((line.slot, bool(line.until)) for line in own)
         known = [
-            line for line in own if line.slot not in asked and counts[line.slot, bool(line.until)] == 1
+            line
+            for line in own
+            if line.slot not in asked
+            and counts[line.slot, bool(line.until)] == 1
             and (not line.until or self._seeds.slots[line.slot].ask_past)
-        ]  # fmt: skip
+        ]
         chance = self._rng.random()
         if known and chance < 0.6:
             line = self._rng.choice(known)

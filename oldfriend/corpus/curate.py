@@ -202,6 +202,7 @@ def write(corpus: Corpus, out: Path, *, samples: int) -> None:
         write_rows(out / "talk" / f"{split}.jsonl", rows)
         write_rows(out / "summarizer" / f"{split}.jsonl", corpus.notes[split])
         write_rows(out / "ground" / f"{split}.jsonl", corpus.ground[split])
+    write_json(out / "users" / "index.json", sorted(map(_file_name, corpus.users)))
     for user, parts in progress(corpus.users.items(), "writing users"):
         for part, examples in parts.items():
             write_rows(out / "users" / _file_name(user) / f"{part}.jsonl", examples)

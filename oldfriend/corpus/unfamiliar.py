@@ -1,4 +1,4 @@
-"""Unfamiliar values for training: lists are short, and a model that knows them by heart never copies.
+"""Unfamiliar values for training: a model that knows every value by heart never copies.
 
 A listed value ("open water") is replaced by others' words ("rye skylight") of the same number, so
 that only its place in the talk tells what it is. Held-out examples keep real values.

@@ -40,7 +40,8 @@ def train(params: BaseParams, *, run: Run, data: Path, out: Path) -> Outcome:
             mix=params.copy_mix,
             seed=run.seed,
         )
-    fit = params.fit if params.adapt else params.fit.model_copy(update={"steps": 0})
+    as_it_is = params.source and not params.adapt
+    fit = params.fit.model_copy(update={"steps": 0}) if as_it_is else params.fit
     validation = talk_documents(tokenizer, held_out, params.fit.row_tokens)
     result = fit_model(
         model, documents, fit, run, pad_id=tokenizer.pad_token_id, validation=validation

@@ -11,8 +11,8 @@ Message = dict[str, str]  # role (system, user, assistant), content
 
 
 def message(role: str, content: str) -> Message:
-    """One message of a chat."""
-    return {"role": role, "content": content}
+    """One message of a chat; what people write can never pass for one of our control tokens."""
+    return {"role": role, "content": content.replace("<|", "< |")}
 
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:

@@ -48,6 +48,8 @@ class StepBatches(IterableDataset[dict[str, Tensor]]):
     """The micro-batches of a run, one after the other, from optimizer step ``start`` on.
 
     A batch is a pure function of (rows, seed, step), so a resumed run sees what it would have seen.
+    Loaders get a generator of their own: a DataLoader draws from torch's when it starts, and a
+    resumed run, which starts one more, would see other dropout.
     ``denominator`` makes accumulated gradients exact: the loss is divided by the supervised tokens
     of the whole optimizer step, not by each micro-batch's own count.
     """
@@ -123,22 +125,24 @@ def fit_model(
         log.warning("continuing from step %d of %d", start, fit.steps)
     trainer = _trainer(fit, run, folder, validate=bool(validation))
     batches = StepBatches(rows, fit, run.seed, start=start, rank=trainer.global_rank)
-    loaders = DataLoader(batches, batch_size=None)
+    loaders = DataLoader(batches, batch_size=None, generator=torch.Generator())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(num_workers|tensorboard|val_dataloader).*")
-        trainer.fit(lit, loaders, held_out, ckpt_path=resume, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(lit, loaders, held_out, ckpt_path=resume, weights_only=True)
+        except SystemExit:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from None
+    lit.to(trainer.strategy.root_device)  # evaluation goes on where training was
     val_loss = validate(lit, held_out) if held_out else 0.0
     shutil.rmtree(folder, ignore_errors=True)
-    lit.cpu()
     return FitResult(trainer.global_step, val_loss, lit.tokens_per_s())
 
 
 def validate(lit: PackedLM, loader: DataLoader[dict[str, Tensor]]) -> float:
     """Mean loss (nats a token) over all supervised tokens of ``loader``."""
     lit.eval()
-    with torch.no_grad(), torch.autocast(lit.device.type, torch.bfloat16):
+    mixed = lit.fit_params.precision == "bf16-mixed"
+    with torch.no_grad(), torch.autocast(lit.device.type, torch.bfloat16, enabled=mixed):
         sums = [(float(lit.loss(b)), int((b["labels"] >= 0).sum())) for b in loader]
     return sum(loss for loss, _ in sums) / max(sum(count for _, count in sums), 1)
 
@@ -208,4 +212,5 @@ def _validation_loader(
         return None
     rows = PackedRows(documents, plan_rows(documents, fit.row_tokens, 0), fit.row_tokens, pad_id)
     chunks = [range(i, min(i + fit.rows, len(rows))) for i in range(0, len(rows), fit.rows)]
-    return DataLoader(rows, batch_sampler=[list(chunk) for chunk in chunks])
+    sampler = [list(chunk) for chunk in chunks]
+    return DataLoader(rows, batch_sampler=sampler, generator=torch.Generator())

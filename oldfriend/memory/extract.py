@@ -11,6 +11,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from oldfriend.corpus.schema import NoteExample, read_rows
+from oldfriend.errors import MissingDataError
 from oldfriend.files import atomic_folder
 from oldfriend.lm import lora
 from oldfriend.lm import model as models
@@ -87,6 +88,8 @@ def train(params: SummarizerParams, *, run: Run, data: Path, base: Path, out: Pa
     fitted on the same training rows.
     """
     rows = list(read_rows(data / "train.jsonl", NoteExample))
+    if not rows:
+        raise MissingDataError(f"{data / 'train.jsonl'} has no examples to learn from")
     val = sample(list(read_rows(data / "val.jsonl", NoteExample)), params.max_eval, run.seed)
     test = sample(list(read_rows(data / "test.jsonl", NoteExample)), params.max_eval, run.seed)
     slots = notes.slot_types(rows)

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from oldfriend.corpus.schema import GroundExample, read_rows
+from oldfriend.errors import MissingDataError
 from oldfriend.files import atomic_folder
 from oldfriend.lm import lora
 from oldfriend.lm import model as models
@@ -28,6 +29,8 @@ def train(params: GroundParams, *, run: Run, data: Path, base: Path, out: Path) 
     One run per seed, means and spread in the metrics; the model of the first seed is saved.
     """
     train_rows = list(read_rows(data / "train.jsonl", GroundExample))
+    if not train_rows:
+        raise MissingDataError(f"{data / 'train.jsonl'} has no examples to learn from")
     val_rows = list(read_rows(data / "val.jsonl", GroundExample))
     test_rows = list(read_rows(data / "test.jsonl", GroundExample))
     model, tokenizer = models.load(base)

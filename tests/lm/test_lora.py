@@ -1,4 +1,4 @@
-"""Adapters: on token mixers only, harmless at birth, portable, and refused where they do not fit."""
+"""Adapters: on token mixers only, harmless at birth, portable, refused where they do not fit."""
 
 from pathlib import Path
 

@@ -44,6 +44,8 @@ def test_a_built_model_comes_back_the_same(
     again, its_tokenizer = models.load(tmp_path)
     with torch.no_grad():
         assert again.eval()(IDS).logits.equal(model(IDS).logits)
+    text = 'On Sunday, Zoë  (42) said:\n\n"I can\'t 19876 it" \U0001f642'
+    assert its_tokenizer(text)["input_ids"] == tokenizer(text)["input_ids"]
     assert its_tokenizer.get_vocab() == tokenizer.get_vocab()
     assert its_tokenizer.chat_template == tokenizer.chat_template
     assert (its_tokenizer.pad_token_id, its_tokenizer.eos_token_id) == (
@@ -99,9 +101,9 @@ def test_a_loaded_tokenizer_can_always_chat(folder: Path) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="no model at .*nowhere"):
+    with pytest.raises(MissingDataError, match=r"no model at .*nowhere"):
         models.load(tmp_path / "nowhere")
-    with pytest.raises(MissingDataError, match="base.source"):
+    with pytest.raises(MissingDataError, match=r"base\.source"):
         models.load("no-such-owner/no-such-model")
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match="empty is not a usable model folder"):

@@ -2,7 +2,6 @@
 
 import random
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ NASTY = "_ \t\n\r\u2028\x85.,:;!?'\u2019\"-()0aZ\u00ebe\u0301\u65e5\u672c\U0001f
 PLAIN = train_tokenizer(SENTENCES, 400)
 WITH_SLOTS = train_tokenizer(SENTENCES, 420, words=SLOTS)
 TOKENIZERS = (PLAIN, WITH_SLOTS)
-GRAMMARS = {
+GRAMMARS: dict[tuple[int, tuple[str, ...]], NoteGrammar] = {
     (place, slots): NoteGrammar(tokenizer, slots)
     for place, tokenizer in enumerate(TOKENIZERS)
     for slots in (SLOTS, OTHER_SLOTS)
@@ -81,7 +80,7 @@ def stands_whole(value: str, text: str) -> bool:
 @example("Zo\u00eb\u00eb a_b", 3, (0, OTHER_SLOTS))
 @example("Miro.\nAna!", 4, (1, SLOTS))
 def test_whatever_is_picked_parses_and_was_said(
-    text: str, seed: int, which: tuple[int, Sequence[str]]
+    text: str, seed: int, which: tuple[int, tuple[str, ...]]
 ) -> None:
     tokenizer, slots = TOKENIZERS[which[0]], which[1]
     written, ended = walk(tokenizer, GRAMMARS[which], text, random.Random(seed), most=60)
@@ -114,7 +113,7 @@ def test_whatever_is_picked_parses_and_was_said(
     st.sampled_from(sorted(GRAMMARS)),
 )
 def test_the_true_note_of_any_text_can_be_written(
-    values: list[str], between: list[str], seed: int, which: tuple[int, Sequence[str]]
+    values: list[str], between: list[str], seed: int, which: tuple[int, tuple[str, ...]]
 ) -> None:
     tokenizer, slots = TOKENIZERS[which[0]], which[1]
     rng = random.Random(seed)

@@ -2,10 +2,12 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from oldfriend.app import demo
 from oldfriend.corpus.schema import Fact, GroundExample, MemoryLine, NoteExample, write_rows
 from oldfriend.errors import InputError, MissingDataError
 from oldfriend.lm import model as models
@@ -13,7 +15,6 @@ from oldfriend.lm.fit import Run
 from oldfriend.lm.settings import BaseParams, FitParams, LoraParams
 from oldfriend.lm.tokenizer import train_tokenizer
 from oldfriend.memory import extract, ground, personal
-from oldfriend.memory.grounding import prompt
 from oldfriend.memory.settings import GroundParams, SummarizerParams
 from oldfriend.outcome import Outcome
 
@@ -124,11 +125,10 @@ def test_ground(world: Path, method: str) -> None:
     assert models.read_meta(world / "models" / "friend")["base"] == {"seed": 0}
     _, said = ground.evaluate(model, tokenizer, [question(0), question(1)], 4)
     assert said == [row["reply"] for row in outcome.tables["samples"][:2]]
-    assert prompt("Ana", (), (), "Hi")[-1]["content"] == "Hi"
     assert made(world) == ["friend"]
 
 
-def test_extract_then_personal(world: Path) -> None:
+def test_extract_then_personal(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = extract_it(world)
     wanted = ("gate_precision", "gate_recall", "gate_f1", "record_f1", "false_memory_rate")
     names = {*wanted, *(f"{key}_{end}" for key in wanted for end in ("base", "keywords"))}
@@ -153,6 +153,15 @@ def test_extract_then_personal(world: Path) -> None:
     first = extract.load(world / "models" / "base", world / "models" / "users" / "ben")
     assert set(first.slots) == {"pet_name", "ben_find"}
     assert made(world) == ["summarizer", "users"]
+
+    (world / "models" / "base").rename(world / "models" / "friend")
+    demo.note_table("my cat is called Miro", world / "models")
+    demo.note_table("my cat is called Miro", world / "models", "ben")
+    demo.answer("What is my cat called?", ["my cat is called Miro"], world / "models", "Ana")
+    assert capsys.readouterr().out
+    with pytest.raises(MissingDataError, match="no adapter for 'eve'; there are: ben, cleo"):
+        demo.note_table("my cat is called Miro", world / "models", "eve")
+    (world / "models" / "friend").rename(world / "models" / "base")
 
     nobody = personalize(world, NOTES.model_copy(update={"users": 0}))
     assert nobody.metrics == {"users": 0.0}
@@ -183,20 +192,22 @@ def test_a_broken_line_is_named_and_nothing_is_written(world: Path) -> None:
 
 
 @pytest.mark.parametrize("train", [ground_it, extract_it])
-def test_missing_data_is_named(world: Path, train: object) -> None:
+def test_missing_data_is_named(world: Path, train: Callable[[Path], Outcome]) -> None:
     for split in ("notes", "ground"):
         (world / split / "train.jsonl").unlink()
     with pytest.raises(MissingDataError, match=r"train\.jsonl is not there"):
-        train(world)  # type: ignore[operator]
+        train(world)
     assert made(world) == []
 
 
 @pytest.mark.parametrize("train", [ground_it, extract_it])
-def test_empty_training_data_is_an_error_of_the_data(world: Path, train: object) -> None:
+def test_empty_training_data_is_an_error_of_the_data(
+    world: Path, train: Callable[[Path], Outcome]
+) -> None:
     for split in ("notes", "ground"):
         (world / split / "train.jsonl").write_text("", encoding="utf-8")
     with pytest.raises(MissingDataError, match=r"train\.jsonl"):
-        train(world)  # type: ignore[operator]
+        train(world)
     assert made(world) == []
 
 
