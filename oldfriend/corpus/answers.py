@@ -70,6 +70,7 @@ class _Scene:
     reply: str
     memories: tuple[MemoryLine, ...]
     slot: str = ""
+    quote: str = ""
     value: str | None = None
     contrast: str | None = None
 
@@ -87,6 +88,7 @@ def _example(
         history=history,
         message=scene.message,
         reply=scene.reply,
+        quote=scene.quote,
         value=scene.value,
         contrast=scene.contrast,
     )
@@ -138,6 +140,7 @@ class _Table:
             reply=self._rng.choice(slot.answer).replace("{value}", golden.value),
             memories=self._memories(life, lines, golden.slot, [golden, *rivals], stale),
             slot=golden.slot,
+            quote=quote(golden.slot, golden.value),
             value=golden.value,
         )
 
@@ -155,6 +158,7 @@ class _Table:
             reply=self._rng.choice(self._seeds.glue.past).replace("{value}", golden.value),
             memories=self._memories(life, lines, golden.slot, [golden], now),
             slot=golden.slot,
+            quote=quote(golden.slot, golden.value, past=True),
             value=golden.value,
         )
 
@@ -183,6 +187,7 @@ class _Table:
             reply=self._rng.choice(self._seeds.life.abstain),
             memories=self._memories(life, lines, name, present, []),
             slot=name,
+            quote=quote(name, past=past),
         )
 
     def _colour(self, life: Life) -> _Scene | None:
@@ -195,6 +200,7 @@ class _Table:
             reply=colour.with_,
             memories=self._memories(life, lines, golden.slot, [golden], []),
             slot=golden.slot,
+            quote=quote(golden.slot, golden.value),
             contrast=colour.without,
         )
 
@@ -282,12 +288,12 @@ class _Table:
         asked = {scene.slot}
         for _ in range(self._rng.randint(0, self._max_exchanges)):
             say, reply = self._exchange(life, scene.memories, asked)
-            turns += [Turn(speaker="user", text=say), Turn(speaker="friend", text=reply)]
+            turns += [Turn(speaker="user", text=say), reply]
         return tuple(turns)
 
     def _exchange(
         self, life: Life, memories: Sequence[MemoryLine], asked: set[str]
-    ) -> tuple[str, str]:
+    ) -> tuple[str, Turn]:
         """Small talk, or a question about a slot that is not in ``asked`` yet, rightly answered."""
         own = [line for line in memories if line.owner == life.name]
         counts = Counter((line.slot, bool(line.until)) for line in own)
@@ -305,15 +311,25 @@ class _Table:
             slot, past = self._seeds.slots[line.slot], bool(line.until)
             answers = self._seeds.glue.past if past else slot.answer
             reply = self._rng.choice(answers).replace("{value}", line.value)
-            return self._ask(life, slot, past=past), reply
+            stands_on = quote(line.slot, line.value, past=past)
+            return self._ask(life, slot, past=past), _reply(reply, stands_on)
         unknown = sorted(self._seeds.slots.keys() - {line.slot for line in own} - asked)
         if unknown and chance < 0.8:
             name = self._rng.choice(unknown)
             asked.add(name)
             reply = self._rng.choice(self._seeds.life.abstain)
-            return self._ask(life, self._seeds.slots[name]), reply
+            return self._ask(life, self._seeds.slots[name]), _reply(reply, quote(name))
         exchange = self._rng.choice(self._seeds.life.smalltalk.of(life.split))
-        return self._spoken(life, (exchange.say,)), exchange.reply
+        return self._spoken(life, (exchange.say,)), _reply(exchange.reply)
+
+
+def quote(slot: str, value: str = "nothing", *, past: bool = False) -> str:
+    """The memory a reply stands on, as it reads in a memory line."""
+    return f"{'former ' if past else ''}{slot.replace('_', ' ')}: {value}"
+
+
+def _reply(text: str, stands_on: str = "") -> Turn:
+    return Turn(speaker="friend", text=text, quote=stands_on)
 
 
 def _line(owner: str, slot: Slot, fact: Known, until: date | None = None) -> MemoryLine:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from oldfriend.lm.lit import PackedLM
-from oldfriend.lm.packing import Document, PackedRows, plan_rows
+from oldfriend.lm.packing import Document, PackedRows, fitting, plan_rows
 from oldfriend.lm.settings import FitParams
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,8 @@ def fit_model(
     The checkpoint folder is named by a hash of weights, data, settings and seed: a changed run
     never continues another's checkpoint. It is removed when the run is through.
     """
-    held_out = _validation_loader(validation, fit, pad_id)
+    documents = fitting(documents, fit.row_tokens)
+    held_out = _validation_loader(fitting(validation, fit.row_tokens), fit, pad_id)
     lit = PackedLM(model, fit)
     if fit.steps == 0:
         return FitResult(0, validate(lit, held_out) if held_out else 0.0, 0.0)

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -106,7 +108,7 @@ class PackedLM(LightningModule):
             params = (p for group in optimizer.param_groups for p in group["params"])
             nn.utils.clip_grad_norm_(params, self.fit_params.clip)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, no decay on vectors (norms, biases)."""
         params = [p for p in self.model.parameters() if p.requires_grad]
         groups = [
@@ -128,7 +130,7 @@ class PackedLM(LightningModule):
 
 def unwrap(model: nn.Module) -> Any:
     """The transformers causal LM inside a PEFT wrapper, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def supervised(labels_BL: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,9 +5,11 @@ a block-diagonal causal mask, positions restart at every document, and LFM2's sh
 drops the taps that reach over a document's start (Mamba's ``seq_idx`` convention).
 """
 
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from oldfriend.errors import InputError
+
+log = logging.getLogger(__name__)
 
 IGNORE = -100  # label of a token that carries no loss (torch's cross_entropy default)
 
@@ -69,6 +73,22 @@ def pack(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
             rows[place].append(index)
             space[place] -= length
     return rows
+
+
+def fitting(documents: Sequence[Document], row_tokens: int) -> list[Document]:
+    """The documents that fit a row; how many do not is logged. InputError if none does."""
+    kept = [document for document in documents if len(document) <= row_tokens]
+    if documents and not kept:
+        raise InputError(
+            f"none of {len(documents)} documents fits {row_tokens} tokens; raise fit.row_tokens"
+        )
+    if left_out := len(documents) - len(kept):
+        share = left_out / len(documents)
+        log.warning(
+            "%d documents (%.1f%%) exceed %d tokens and are left out",
+            left_out, 100 * share, row_tokens,
+        )  # fmt: skip
+    return kept
 
 
 def plan_rows(
@@ -185,7 +205,7 @@ def isolate_convolutions(model: nn.Module) -> None:
             module.forward = _PackedShortConv(module)
 
 
-def short_convolutions(model: nn.Module) -> Iterator[nn.Module]:
+def short_convolutions(model: nn.Module) -> Iterator[Any]:
     """The LFM2 short-convolution modules of a model, in layer order."""
     return (m for m in model.modules() if type(m).__name__ == "Lfm2ShortConv")
 
@@ -193,7 +213,7 @@ def short_convolutions(model: nn.Module) -> Iterator[nn.Module]:
 class _PackedShortConv:
     """``forward`` of one Lfm2ShortConv: y = out_proj(C * conv(B * x)), taps cut at documents."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: Any) -> None:  # an Lfm2ShortConv, whose parts torch leaves untyped
         self.module = module
 
     def __call__(

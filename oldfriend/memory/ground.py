@@ -108,7 +108,7 @@ def evaluate(
     """Scores of greedy replies to ``rows``, and the replies."""
     prompts = [grounding.prompt(r.user, r.memories, r.history, r.message) for r in rows]
     replies = generate(model, tokenizer, prompts, max_new_tokens=max_new_tokens)
-    return grounding.scores(rows, replies), replies
+    return grounding.scores(rows, [grounding.spoken(reply) for reply in replies]), replies
 
 
 def _compare(before: dict[str, float], after: dict[str, float]) -> list[dict[str, Any]]:
@@ -121,11 +121,11 @@ def _samples(
     return [
         {
             "kind": row.kind,
-            "outcome": grounding.outcome(row, reply),
+            "outcome": grounding.outcome(row, grounding.spoken(reply)),
             "memories": "\n".join(map(grounding.render_memory, row.memories)),
             "message": row.message,
             "reply": reply,
-            "reference": row.reply,
+            "reference": grounding.reply_text(row.quote, row.reply),
         }
         for row, reply in list(zip(rows, replies, strict=True))[:count]
     ]

@@ -30,15 +30,33 @@ def prompt(
 ) -> tuple[Message, ...]:
     """Chat prompt: who one is talking with, what is remembered, the talk so far, the message."""
     known = "\n".join([f"You are talking with {user}.", *map(render_memory, memories)])
-    roles = {"user": "user", "friend": "assistant"}
-    talk = [message(roles[turn.speaker], turn.text) for turn in history]
+    talk = [
+        message("user", turn.text)
+        if turn.speaker == "user"
+        else message("assistant", reply_text(turn.quote, turn.text))
+        for turn in history
+    ]
     return (message("system", known), *talk, message("user", text))
 
 
+def reply_text(quote: str, said: str) -> str:
+    """What the model writes: the memory it stands on, if any, then what it says.
+
+    Quoting first (RAFT's chain of thought, arXiv:2403.10131) turns one hard step into two easy
+    ones: which slot is this about, and what stands there. ``spoken`` takes the quote off again.
+    """
+    return f"[{quote}] {said}" if quote else said
+
+
+def spoken(reply: str) -> str:
+    """A reply without its quote, as the person reads it."""
+    return reply.partition("]")[2].strip() if reply.startswith("[") else reply
+
+
 def dialogue(example: GroundExample) -> tuple[Message, ...]:
-    """Training dialogue of one example (RAFT, arXiv:2403.10131, with abstention for no golden)."""
+    """Training dialogue of one example (RAFT with abstention where the golden is missing)."""
     asked = prompt(example.user, example.memories, example.history, example.message)
-    return (*asked, message("assistant", example.reply))
+    return (*asked, message("assistant", reply_text(example.quote, example.reply)))
 
 
 def outcome(example: GroundExample, reply: str) -> str:
