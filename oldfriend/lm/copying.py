@@ -14,7 +14,6 @@ from transformers import PreTrainedTokenizerBase
 from oldfriend.lm.packing import Document
 
 REPEAT_TOKENS = 64  # length of a repetition
-UNKNOWN = "don't know"
 
 
 class Drills:
@@ -45,8 +44,9 @@ class Drills:
         self._head, self._middle, self._tail = ids(head), ids(middle), ids(tail)
         self._end = ids(whole[len(first) :].split(marks[2])[1])
         self._next = ids(again[len(whole) :].split("{again}")[0])
-        self._bullet, self._colon, self._line = ids("-"), ids(":"), ids("\n")
-        self._unknown = ids(UNKNOWN)
+        self._talking, self._stop = ids("You are talking with"), ids(".")
+        self._bullet, self._colon, self._nothing = ids("\n-"), ids(":"), ids(" nothing")
+        self._open, self._close = ids("["), ids("]")
 
     def repetition(self) -> Document:
         """A random unit of 6-28 tokens, over and over; loss from its first repetition on."""
@@ -56,23 +56,32 @@ class Drills:
         return Document(tuple(ids), learn=((period + 1, REPEAT_TOKENS),))
 
     def lookup(self, most: int = 6) -> Document:
-        """Lines ``- key: value`` and questions for keys, some of which were never given."""
-        keys = [self._random(self._rng.randint(1, 3)) for _ in range(self._rng.randint(1, most))]
-        values = [self._random(self._rng.randint(1, 5)) for _ in keys]
-        ids = list(self._head)
-        for place, (key, value) in enumerate(zip(keys, values, strict=True)):
-            ids += [*(self._line if place else ()), *self._bullet, *self._noise(), *key]
-            ids += [*self._colon, *value]
+        """Lines ``- owner key: value`` and questions for the first owner's keys.
+
+        Answers quote, ``[key: value]``, or ``[key: nothing]`` where only another owner, or nobody,
+        has the key: the shape of memory prompts, filled with noise.
+        """
+        me, other = self._random(self._rng.randint(1, 3)), self._random(self._rng.randint(1, 3))
+        keys = [self._random(self._rng.randint(1, 2)) for _ in range(self._rng.randint(1, most))]
+        values = {tuple(key): self._random(self._rng.randint(1, 5)) for key in keys}
+        lines = [(me, key, values[tuple(key)]) for key in keys]
+        foreign = [self._random(self._rng.randint(1, 2)) for _ in range(self._rng.randint(0, 2))]
+        shared = self._rng.sample(keys, min(len(keys), self._rng.randint(0, 2)))
+        lines += [(other, key, self._random(self._rng.randint(1, 5))) for key in foreign + shared]
+        self._rng.shuffle(lines)
+        ids = [*self._head, *self._talking, *me, *self._stop]
+        for owner, key, value in lines:
+            ids += [*self._bullet, *owner, *self._noise(), *key, *self._colon, *value]
         ids += self._middle
         learn = []
         for place in range(self._rng.randint(3, 6)):
-            known = self._rng.randrange(len(keys)) if self._rng.random() < 0.75 else None
-            key = self._random(self._rng.randint(1, 3)) if known is None else keys[known]
-            answer = self._unknown if known is None else values[known]
+            unknown = [*foreign, self._random(self._rng.randint(1, 2))]
+            key = self._rng.choice(keys if self._rng.random() < 0.7 else unknown)
+            answer = values.get(tuple(key), self._nothing)
             ids += [*(self._next if place else ()), *self._noise(), *key, *self._noise()]
             ids += self._tail
             start = len(ids)
-            ids += [*answer, *self._end]
+            ids += [*self._open, *key, *self._colon, *answer, *self._close, *self._end]
             learn.append((start, len(ids)))
         return Document(tuple(ids), tuple(learn))
 

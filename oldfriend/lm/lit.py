@@ -1,6 +1,9 @@
 """The one LightningModule that every training stage uses."""
 
+import logging
 import math
+import os
+import shutil
 import time
 from typing import Any
 
@@ -13,6 +16,8 @@ from torch.nn import functional as F
 
 from oldfriend.lm.packing import IGNORE, isolate_convolutions, packed_hidden
 from oldfriend.lm.settings import FitParams
+
+log = logging.getLogger(__name__)
 
 HEAD_BUCKET = 256  # tokens
 
@@ -39,7 +44,9 @@ class PackedLM(LightningModule):
         isolate_convolutions(model)
         self.model = model
         self.fit_params = fit
-        self.hidden = torch.compile(packed_hidden) if fit.compile else packed_hidden
+        self.hidden = (
+            torch.compile(packed_hidden) if fit.compile and can_compile() else packed_hidden
+        )
         self._clock: float | None = None
         self._seconds = 0.0
         self._tokens = 0
@@ -126,6 +133,14 @@ class PackedLM(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def can_compile() -> bool:
+    """Whether torch.compile has the C++ compiler it needs; says so if not."""
+    found = shutil.which(os.environ.get("CXX", "g++")) is not None
+    if not found:
+        log.warning("no C++ compiler: training goes on uncompiled, a third slower (apt: g++)")
+    return found
 
 
 def unwrap(model: nn.Module) -> Any:
