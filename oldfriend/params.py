@@ -15,6 +15,7 @@ from oldfriend.memory.settings import GroundParams, SummarizerParams
 
 PARAMS = Path("params.yaml")
 PRESETS = Path("presets")
+DEFAULT = "nano"  # the preset that params.yaml is shipped with
 
 
 class Params(Settings):
@@ -41,30 +42,45 @@ class Params(Settings):
 
 
 def apply_preset(name: str, params: Path = PARAMS, presets: Path = PRESETS) -> list[str]:
-    """Overlay ``presets/NAME.yaml`` on params.yaml in place, comments kept; return what changed.
+    """Set params.yaml to preset ``name``, comments kept; return what changed.
 
+    A preset says how it differs from `nano`, so whatever was applied before leaves no trace.
     Raises ParamsError for an unknown preset or values that do not fit.
     """
     source = presets / f"{name}.yaml"
     if not source.is_file():
         known = ", ".join(sorted(p.stem for p in presets.glob("*.yaml")))
         raise ParamsError(f"unknown preset '{name}'; there are: {known}")
+    wanted = _read(presets / f"{DEFAULT}.yaml")
+    _overlay(wanted, _read(source))
     values = _read(params)
-    changes = _overlay(values, _read(source), prefix="")
-    Params.check(values, source)
+    before = Params.check(values, params).model_dump(mode="json")
+    changes = _change(values, before, Params.check(wanted, source).model_dump(mode="json"))
     if changes:
         with atomic_write(params) as out:
             _yaml().dump(values, out)
     return changes
 
 
-def _overlay(target: Any, source: Any, prefix: str) -> list[str]:
-    changes = []
+def _overlay(target: Any, source: Any) -> None:
     for key, value in source.items():
         if isinstance(value, dict) and isinstance(target.get(key), dict):
-            changes += _overlay(target[key], value, f"{prefix}{key}.")
-        elif target.get(key) != value:
-            changes.append(f"{prefix}{key}: {target.get(key)} -> {value}")
+            _overlay(target[key], value)
+        else:
+            target[key] = value
+
+
+def _change(target: Any, before: Any, wanted: Any, prefix: str = "") -> list[str]:
+    """Write into ``target`` every value in which ``wanted`` differs from ``before``."""
+    changes = []
+    for key, value in wanted.items():
+        if before[key] == value:
+            continue
+        if isinstance(value, dict) and isinstance(before[key], dict):
+            inner = target.setdefault(key, {})
+            changes += _change(inner, before[key], value, f"{prefix}{key}.")
+        else:
+            changes.append(f"{prefix}{key}: {before[key]} -> {value}")
             target[key] = value
     return changes
 

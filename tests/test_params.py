@@ -19,10 +19,10 @@ def shipped(tmp_path: Path) -> Path:
 
 
 def mistake(path: Path, good: str, bad: str) -> str:
-    """The message after replacing ``good`` by ``bad``."""
-    text = path.read_text(encoding="utf-8")
-    assert good in text
-    path.write_text(text.replace(good, bad, 1), encoding="utf-8")
+    """The message after replacing the first match of pattern ``good`` by ``bad``."""
+    text, found = re.subn(good, bad, path.read_text(encoding="utf-8"), count=1)
+    assert found
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ParamsError) as caught:
         Params.load(path)
     assert caught.value.exit_code == 2
@@ -39,10 +39,10 @@ def test_the_shipped_params_are_valid(shipped: Path) -> None:
 @pytest.mark.parametrize(
     ("good", "bad", "key", "neighbour"),
     [
-        ("seed: 0", "sead: 0", "sead", "summarizer"),
-        ("  vocab: 4096", "  vocabulary: 4096", "base.vocabulary", "vocab"),
-        ("    people: 500", "    peeple: 500", "curate.simulator.peeple", "people"),
-        ("    steps: 500", "    step: 500", "base.fit.step", "steps"),
+        ("seed: .*", "sead: 0", "sead", "summarizer"),
+        (r"  vocab: \d+", "  vocabulary: 4096", "base.vocabulary", "vocab"),
+        (r"    people: \d+", "    peeple: 500", "curate.simulator.peeple", "people"),
+        (r"    steps: \d+", "    step: 500", "base.fit.step", "steps"),
         ("curate:\n", "curate:\n  sources: [{name: a, c: 1}]\n", "curate.sources.0.c", "path"),
     ],
 )  # fmt: skip
@@ -57,11 +57,11 @@ def test_an_unknown_key_is_named_with_its_neighbours(
 @pytest.mark.parametrize(
     ("good", "bad", "expected"),
     [
-        ("heads: 8", "heads: 0", "'base.heads' is 0: Input should be greater than or equal to 1"),
-        ("copy_mix: 0.2", "copy_mix: 1.5", "'base.copy_mix' is 1.5: Input should be less than 1"),
-        ("hidden: 256", "hidden: 100", "multiple of 32"),
-        ("schedule: wsd", "schedule: sine", "'cosine', 'wsd' or 'constant'"),
-        ("seed: 0", f"seed: {2**31}", f"less than or equal to {2**31 - 1}"),
+        (r"heads: \d+", "heads: 0", "'base.heads' is 0: Input should be greater than or equal to 1"),
+        (r"copy_mix: [\d.]+", "copy_mix: 1.5", "'base.copy_mix' is 1.5: Input should be less than 1"),
+        (r"hidden: \d+", "hidden: 100", "multiple of 32"),
+        (r"schedule: \w+", "schedule: sine", "'cosine', 'wsd' or 'constant'"),
+        ("seed: .*", f"seed: {2**31}", f"less than or equal to {2**31 - 1}"),
     ],
 )
 def test_out_of_range_says_what_is_allowed(
@@ -71,16 +71,16 @@ def test_out_of_range_says_what_is_allowed(
 
 
 def test_a_wrong_type_is_named(shipped: Path) -> None:
-    message = mistake(shipped, "heads: 8", "heads: many")
+    message = mistake(shipped, r"heads: \d+", "heads: many")
     assert "'base.heads' is 'many': Input should be a valid integer" in message
 
 
 def test_a_missing_key_is_named(shipped: Path) -> None:
-    assert "'base.fit.steps' is missing" in mistake(shipped, "    steps: 500\n", "")
+    assert "'base.fit.steps' is missing" in mistake(shipped, r"    steps: \d+\n", "")
 
 
 def test_all_mistakes_are_told_at_once(shipped: Path) -> None:
-    message = mistake(shipped, "  heads: 8\n", "  heads: 0\n  horns: 2\n")
+    message = mistake(shipped, r"  heads: .*\n", "  heads: 0\n  horns: 2\n")
     assert "'base.heads'" in message
     assert "'base.horns'" in message
 
@@ -126,9 +126,12 @@ def test_a_preset_changes_values_only(shipped: Path, name: str) -> None:
 @pytest.mark.parametrize("second", PRESETS)
 @pytest.mark.parametrize("first", PRESETS)
 def test_presets_follow_each_other(shipped: Path, first: str, second: str) -> None:
+    alone = shipped.with_name("alone.yaml")
+    alone.write_bytes(shipped.read_bytes())
+    apply_preset(second, alone, ROOT / "presets")
     apply_preset(first, shipped, ROOT / "presets")
     apply_preset(second, shipped, ROOT / "presets")
-    Params.load(shipped)
+    assert Params.load(shipped) == Params.load(alone)
 
 
 def test_nano_is_what_is_shipped(shipped: Path) -> None:
@@ -145,6 +148,7 @@ def test_an_unknown_preset_lists_the_known(shipped: Path) -> None:
 def test_a_bad_preset_leaves_params_alone(shipped: Path, tmp_path: Path) -> None:
     presets = tmp_path / "presets"
     presets.mkdir()
+    (presets / "nano.yaml").write_bytes(shipped.read_bytes())
     (presets / "bad.yaml").write_text("base: {heads: -1}\n", encoding="utf-8")
     before = shipped.read_bytes()
     with pytest.raises(ParamsError, match=r"bad\.yaml: 'base.heads' is -1"):
