@@ -57,8 +57,16 @@ def test_an_unknown_key_is_named_with_its_neighbours(
 @pytest.mark.parametrize(
     ("good", "bad", "expected"),
     [
-        (r"heads: \d+", "heads: 0", "'base.heads' is 0: Input should be greater than or equal to 1"),
-        (r"copy_mix: [\d.]+", "copy_mix: 1.5", "'base.copy_mix' is 1.5: Input should be less than 1"),
+        (
+            r"heads: \d+",
+            "heads: 0",
+            "'base.heads' is 0: Input should be greater than or equal to 1",
+        ),
+        (
+            r"copy_mix: [\d.]+",
+            "copy_mix: 1.5",
+            "'base.copy_mix' is 1.5: Input should be less than 1",
+        ),
         (r"hidden: \d+", "hidden: 100", "multiple of 32"),
         (r"schedule: \w+", "schedule: sine", "'cosine', 'wsd' or 'constant'"),
         ("seed: .*", f"seed: {2**31}", f"less than or equal to {2**31 - 1}"),

@@ -113,9 +113,7 @@ def test_every_stage_leaves_metrics_outputs_and_a_run(finished: Path) -> None:
     assert (finished / "data" / "curated" / "card.html").is_file()
     mlflow.set_tracking_uri(f"sqlite:///{finished / 'mlflow.db'}")
     for stage in STAGES:
-        (run,) = mlflow.search_runs(
-            experiment_names=[f"oldfriend/{stage}"], output_format="list"
-        )
+        (run,) = mlflow.search_runs(experiment_names=[f"oldfriend/{stage}"], output_format="list")
         assert run.info.status == "FINISHED"
         assert run.data.tags["stage"] == stage
         assert {"git.commit", "pipeline"} <= run.data.tags.keys()

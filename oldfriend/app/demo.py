@@ -51,7 +51,7 @@ def answer(question: str, said: list[str], models: Path, name: str) -> None:
     chat = prompt(name, memories, (), asked.text)
     console = Console()
     for memory in memories:
-        console.print(render_memory(memory), style="dim")
+        console.print(render_memory(memory, name), style="dim")
     console.print(generate(model, tokenizer, [chat], max_new_tokens=60)[0])
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from oldfriend.errors import MissingDataError
 
 STAGES = ("curate", "base", "ground", "summarizer")
-BASELINES = ("_before", "_base", "_keywords")
+BASELINES = ("_before", "_base", "_keywords", "_ungated")
 
 
 def show(folder: Path) -> None:

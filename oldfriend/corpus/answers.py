@@ -325,7 +325,7 @@ class _Table:
 
 def quote(slot: str, value: str = "nothing", *, past: bool = False) -> str:
     """The memory a reply stands on, as it reads in a memory line."""
-    return f"{'former ' if past else ''}{slot.replace('_', ' ')}: {value}"
+    return f"your {'former ' if past else ''}{slot.replace('_', ' ')}: {value}"
 
 
 def _reply(text: str, stands_on: str = "") -> Turn:

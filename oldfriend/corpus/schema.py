@@ -49,7 +49,7 @@ class Turn(Row):
     intensity: float | None = Field(default=None, ge=0, le=1)
     cause: str | None = None
     strategy: str | None = None  # of a friend's turn: ESConv strategies and ours
-    quote: str = ""  # of a friend's turn: the memory it stands on, "slot: value"; "" for none
+    quote: str = ""  # of a friend's turn: the memory it stands on, "your slot: value"; "" for none
 
     @model_validator(mode="after")
     def _facts_stand_in_text(self) -> "Turn":
@@ -119,7 +119,7 @@ class GroundExample(Row):
     history: tuple[Turn, ...] = ()
     message: str = Field(min_length=1)
     reply: str = Field(min_length=1)
-    quote: str = ""  # the memory the reply stands on, "slot: value" or "slot: nothing"
+    quote: str = ""  # the memory the reply stands on, "your slot: value" or "... nothing"
     value: str | None = None
     contrast: str | None = None
 

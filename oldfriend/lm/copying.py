@@ -47,6 +47,7 @@ class Drills:
         self._talking, self._stop = ids("You are talking with"), ids(".")
         self._bullet, self._colon, self._nothing = ids("\n-"), ids(":"), ids(" nothing")
         self._open, self._close = ids("["), ids("]")
+        self._your, self._owner, self._whose = ids(" your"), ids("your"), ids("'s")
 
     def repetition(self) -> Document:
         """A random unit of 6-28 tokens, over and over; loss from its first repetition on."""
@@ -56,22 +57,25 @@ class Drills:
         return Document(tuple(ids), learn=((period + 1, REPEAT_TOKENS),))
 
     def lookup(self, most: int = 6) -> Document:
-        """Lines ``- owner key: value`` and questions for the first owner's keys.
+        """Lines ``- your key: value`` or ``- owner's key: value``, and questions for your keys.
 
-        Answers quote, ``[key: value]``, or ``[key: nothing]`` where only another owner, or nobody,
-        has the key: the shape of memory prompts, filled with noise.
+        Answers quote, ``[your key: value]``, or ``[your key: nothing]`` where only another owner,
+        or nobody, has the key: the shape of memory prompts, filled with noise.
         """
-        me, other = self._random(self._rng.randint(1, 3)), self._random(self._rng.randint(1, 3))
+        name, other = self._random(self._rng.randint(1, 3)), self._random(self._rng.randint(1, 3))
         keys = [self._random(self._rng.randint(1, 2)) for _ in range(self._rng.randint(1, most))]
         values = {tuple(key): self._random(self._rng.randint(1, 5)) for key in keys}
-        lines = [(me, key, values[tuple(key)]) for key in keys]
+        lines = [(self._your, key, values[tuple(key)]) for key in keys]
         foreign = [self._random(self._rng.randint(1, 2)) for _ in range(self._rng.randint(0, 2))]
         shared = self._rng.sample(keys, min(len(keys), self._rng.randint(0, 2)))
-        lines += [(other, key, self._random(self._rng.randint(1, 5))) for key in foreign + shared]
+        lines += [
+            ((*other, *self._whose), key, self._random(self._rng.randint(1, 5)))
+            for key in foreign + shared
+        ]
         self._rng.shuffle(lines)
-        ids = [*self._head, *self._talking, *me, *self._stop]
+        ids = [*self._head, *self._talking, *name, *self._stop]
         for owner, key, value in lines:
-            ids += [*self._bullet, *owner, *self._noise(), *key, *self._colon, *value]
+            ids += [*self._bullet, *self._noise(), *owner, *key, *self._colon, *value]
         ids += self._middle
         learn = []
         for place in range(self._rng.randint(3, 6)):
@@ -81,7 +85,15 @@ class Drills:
             ids += [*(self._next if place else ()), *self._noise(), *key, *self._noise()]
             ids += self._tail
             start = len(ids)
-            ids += [*self._open, *key, *self._colon, *answer, *self._close, *self._end]
+            ids += [
+                *self._open,
+                *self._owner,
+                *key,
+                *self._colon,
+                *answer,
+                *self._close,
+                *self._end,
+            ]
             learn.append((start, len(ids)))
         return Document(tuple(ids), tuple(learn))
 

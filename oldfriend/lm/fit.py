@@ -128,7 +128,10 @@ def fit_model(
     batches = StepBatches(rows, fit, run.seed, start=start, rank=trainer.global_rank)
     loaders = DataLoader(batches, batch_size=None, generator=torch.Generator())
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*(num_workers|tensorboard|val_dataloader).*")
+        warnings.filterwarnings(
+            "ignore", message=".*(num_workers|val_dataloader|LeafSpec|not empty).*"
+        )
+        lit.train()
         try:
             trainer.fit(lit, loaders, held_out, ckpt_path=resume, weights_only=True)
         except SystemExit:  # Lightning's answer to Ctrl-C

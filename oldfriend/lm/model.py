@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     Qwen3Config,
 )
+from transformers.utils import logging as transformers_logging
 
 from oldfriend.errors import CheckpointError, MissingDataError
 from oldfriend.lm.settings import BaseParams
@@ -62,6 +63,7 @@ def load(source: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     Raises MissingDataError if there is nothing at ``source`` and CheckpointError if what is there
     is broken, pickled, or of a family whose packing and adapters we have not proven.
     """
+    transformers_logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     except Exception as error:  # transformers and huggingface_hub raise many kinds

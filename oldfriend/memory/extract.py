@@ -58,11 +58,12 @@ class Summarizer:
         ]
 
     def write(self, examples: Sequence[NoteExample]) -> list[list[Note]]:
-        """Notes of every example."""
-        return [
-            [note for note, certainty in found if certainty >= self.threshold]
-            for found in self.read(examples)
-        ]
+        """Notes of every example that are certain enough."""
+        return self.certain(self.read(examples))
+
+    def certain(self, read: Sequence[Sequence[tuple[Note, float]]]) -> list[list[Note]]:
+        """The notes whose certainty reaches the threshold."""
+        return [[note for note, sure in found if sure >= self.threshold] for found in read]
 
 
 def load(base: Path, adapter: Path, *, trainable: bool = False) -> Summarizer:
@@ -114,15 +115,17 @@ def train(params: SummarizerParams, *, run: Run, data: Path, base: Path, out: Pa
     summarizer = replace(untrained, model=adapted)
     threshold = calibrate(val, summarizer.read(val), params.max_false_memories)
     summarizer = replace(summarizer, threshold=threshold)
-    written = summarizer.write(test)
+    read = summarizer.read(test)
+    written = summarizer.certain(read)
     scores["summarizer"] = note_scores(test, written)
+    scores["ungated"] = note_scores(test, [[note for note, _ in found] for found in read])
     with atomic_folder(out) as folder:
         lora.save(adapted, folder)
         notes.save_slots(slots, folder / SLOTS)
         meta = {"params": params.model_dump(), "seed": run.seed, "base": str(base.name)}
         models.write_meta(folder, meta | {THRESHOLD: threshold})
     metrics = dict(scores["summarizer"])
-    for name in ("base", "keywords"):
+    for name in ("base", "keywords", "ungated"):
         metrics |= {f"{key}_{name}": value for key, value in scores[name].items()}
     metrics |= {"val_loss": result.val_loss, "tokens_per_s": result.tokens_per_s}
     return Outcome(
@@ -185,7 +188,7 @@ def sample(rows: list[NoteExample], most: int, seed: int) -> list[NoteExample]:
 
 
 def _certainty(answer: Answer) -> float:
-    """Geometric mean probability of the answer's tokens under the grammar."""
+    """Geometric mean probability of the answer's tokens, the grammar aside."""
     return math.exp(sum(answer.logprobs) / max(len(answer.logprobs), 1))
 
 

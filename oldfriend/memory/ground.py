@@ -122,7 +122,7 @@ def _samples(
         {
             "kind": row.kind,
             "outcome": grounding.outcome(row, grounding.spoken(reply)),
-            "memories": "\n".join(map(grounding.render_memory, row.memories)),
+            "memories": "\n".join(grounding.render_memory(m, row.user) for m in row.memories),
             "message": row.message,
             "reply": reply,
             "reference": grounding.reply_text(row.quote, row.reply),

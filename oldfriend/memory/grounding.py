@@ -15,21 +15,23 @@ ABSTENTION = (
 RECITAL = ("remember", "you told me", "you said", "you mentioned")
 
 
-def render_memory(memory: MemoryLine) -> str:
-    """One memory as a prompt line, e.g. ``- Ana (July 2024) former home city: Velmora``.
+def render_memory(memory: MemoryLine, user: str) -> str:
+    """One memory as a prompt line, e.g. ``- (July 2024) your former home city: Velmora``.
 
-    Whose, when and what stand before the value: a causal model reads the value knowing them.
+    When, whose and what stand before the value: a causal model reads the value knowing them.
     """
-    since = f" ({memory.since:%B %Y})" if memory.since else ""
+    since = f"({memory.since:%B %Y}) " if memory.since else ""
+    whose = "your" if memory.owner == user else f"{memory.owner}'s"
     former = "former " if memory.until else ""
-    return f"- {memory.owner}{since} {former}{memory.slot.replace('_', ' ')}: {memory.value}"
+    return f"- {since}{whose} {former}{memory.slot.replace('_', ' ')}: {memory.value}"
 
 
 def prompt(
     user: str, memories: Sequence[MemoryLine], history: Sequence[Turn], text: str
 ) -> tuple[Message, ...]:
     """Chat prompt: who one is talking with, what is remembered, the talk so far, the message."""
-    known = "\n".join([f"You are talking with {user}.", *map(render_memory, memories)])
+    lines = [render_memory(memory, user) for memory in memories]
+    known = "\n".join([f"You are talking with {user}.", *lines])
     talk = [
         message("user", turn.text)
         if turn.speaker == "user"
