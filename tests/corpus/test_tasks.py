@@ -249,6 +249,24 @@ def test_history_is_an_exchange_or_nothing(examples: list[GroundExample]) -> Non
     assert speakers == {(), ("user", "friend")}
 
 
+def test_many_exchanges_each_stand_on_the_same_memories(seeds: Seeds, world: World) -> None:
+    lives = [life for life in world[1] if life.split == "train"]
+    rows = grounding(lives, seeds, Random(4), count=200, max_exchanges=5)
+    quoted = [(row, turn) for row in rows for turn in row.history if turn.quote]
+    assert max(len(row.history) for row in rows) == 10
+    assert quoted
+    for row, turn in quoted:
+        slot, _, value = turn.quote.removeprefix("your ").partition(": ")
+        name = slot.removeprefix("former ").replace(" ", "_")
+        own = [m for m in row.memories if m.owner == row.user and m.slot == name]
+        assert name != row.slot, "the message's own answer is not given away"
+        if value == "nothing":
+            assert not own
+        else:
+            assert value in turn.text
+            assert [m.value for m in own if bool(m.until) == slot.startswith("former ")] == [value]
+
+
 def test_test_people_ask_in_test_phrasings(small: Seeds) -> None:
     lives = simulate(SimulatorParams(people=40), small)[1]
     for split, words in (("test", "test line"), ("val", "train sentence")):

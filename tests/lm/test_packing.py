@@ -17,6 +17,7 @@ from oldfriend.lm.packing import (
     Document,
     PackedRows,
     attention_mask,
+    fitting,
     isolate_convolutions,
     pack,
     packed_hidden,
@@ -240,3 +241,11 @@ def test_a_copy_of_an_isolated_model_has_its_own_convolutions() -> None:
             convolution.conv.weight.zero_()  # type: ignore[union-attr, operator]
         assert _hidden_logits(twin, batch).equal(before)
         assert not _hidden_logits(model, batch).equal(before)
+
+
+def test_what_does_not_fit_is_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    documents = [Document(tuple(range(size))) for size in (5, 50, 8)]
+    assert fitting(documents, 10) == [documents[0], documents[2]]
+    assert "1 documents (33.3%) exceed 10 tokens" in caplog.text
+    with pytest.raises(InputError, match="none of 1 documents fits 10 tokens"):
+        fitting(documents[1:2], 10)

@@ -13,8 +13,10 @@ from oldfriend.memory.grounding import (
     outcome,
     prompt,
     render_memory,
+    reply_text,
     says,
     scores,
+    spoken,
 )
 
 SEEDS = Path(__file__).parents[2] / "data" / "seeds"
@@ -166,10 +168,24 @@ def test_no_colouring_reply_of_the_bank_reads_as_a_recital(seeds: Seeds) -> None
 
 
 def test_a_memory_names_whose_when_and_what_before_its_value() -> None:
-    assert render_memory(NOW) == "- Ana (January 2024) home city: Lund"
-    assert render_memory(BEFORE) == "- Ana (January 2024) former home city: Velmora"
+    assert render_memory(NOW, "Ana") == "- (January 2024) your home city: Lund"
+    assert render_memory(BEFORE, "Ana") == "- (January 2024) your former home city: Velmora"
     undated = MemoryLine(owner="Ben", slot="likes", value="figs", text="Ben likes figs")
-    assert render_memory(undated) == "- Ben likes: figs"
+    assert render_memory(undated, "Ana") == "- Ben's likes: figs"
+
+
+@pytest.mark.parametrize("said", ["Lund it is.", "[sic] is how they wrote it", "Two: one, two."])
+def test_a_quote_comes_off_and_the_rest_stays(said: str) -> None:
+    assert spoken(reply_text("your home city: Lund", said)) == said
+
+
+def test_without_a_quote_a_reply_is_what_is_said() -> None:
+    assert reply_text("", "Rain again.") == "Rain again."
+    assert spoken("Rain again.") == "Rain again."
+
+
+def test_the_quote_alone_is_no_answer() -> None:
+    assert outcome(RECALL, spoken("[your home city: Lund] I've no idea, honestly.")) == "abstained"
 
 
 def test_the_dialogue_is_the_prompt_and_the_reply() -> None:
