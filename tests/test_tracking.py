@@ -15,6 +15,7 @@ import mlflow
 import pytest
 
 from oldfriend.errors import MissingDataError, ParamsError
+from oldfriend.params import Params
 from oldfriend.tracking import stage_run
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +87,7 @@ def test_two_stages_of_one_pipeline(repository: Path) -> None:
     (ground,) = runs("oldfriend/ground")
     assert ground.info.status == "FINISHED"
     assert ground.data.metrics == {"recall_acc": 0.5, "train/loss": 1.5}
-    assert ground.data.params["ground.fit.steps"] == "1200"
+    assert ground.data.params["ground.fit.steps"] == str(Params.load().ground.fit.steps)
     assert ground.data.params["seed"] == "0"
     assert not [key for key in ground.data.params if key.startswith("base.")]
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)

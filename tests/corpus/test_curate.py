@@ -81,8 +81,9 @@ def test_every_file_of_the_contract_is_there(
         ground = list(read_rows(out / "ground" / f"{split}.jsonl", GroundExample))
         assert len(ground) == metrics[f"ground/simulator/{split}"]
     lives = list(read_rows(out / "lives.jsonl", Life))
-    users = sorted(path.name for path in (out / "users").iterdir() if path.is_dir())
-    assert json.loads((out / "users" / "index.json").read_text()) == users
+    users = sorted(path for path in (out / "users").iterdir() if path.is_dir())
+    index = json.loads((out / "users" / "index.json").read_text(encoding="utf-8"))
+    assert index == [user.name for user in users]
     assert len(lives) == metrics["persons"] == 30
     assert len(users) == metrics["users"] > 0
     for user in users:

@@ -178,7 +178,7 @@ def test_extract_then_personal(world: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_a_row_too_short_for_an_example_writes_nothing(world: Path) -> None:
     tight = GROUND.model_copy(update={"fit": FIT.model_copy(update={"row_tokens": 32})})
-    with pytest.raises(InputError, match="a row holds 32"):
+    with pytest.raises(InputError, match="fits 32 tokens"):
         ground_it(world, tight)
     assert made(world) == []
 
