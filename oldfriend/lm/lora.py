@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.utils import load_peft_weights
 from torch import nn
@@ -25,8 +26,11 @@ def mixer_projections(model: nn.Module) -> list[str]:
     return names
 
 
-def attach(model: PreTrainedModel, params: LoraParams, *, name: str = "default") -> PeftModel:
+def attach(
+    model: PreTrainedModel, params: LoraParams, *, seed: int = 0, name: str = "default"
+) -> PeftModel:
     """Wrap ``model`` with a fresh adapter; the wrapped model starts as the same function."""
+    torch.manual_seed(seed)
     config = LoraConfig(
         r=params.rank,
         lora_alpha=params.alpha,

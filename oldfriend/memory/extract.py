@@ -99,7 +99,7 @@ def train(params: SummarizerParams, *, run: Run, data: Path, base: Path, out: Pa
     scores = {"base": note_scores(test, untrained.write(test))}
     keywords = KeywordExtractor.fit(rows)
     scores["keywords"] = note_scores(test, [keywords.read(example.text) for example in test])
-    adapted = lora.attach(model, params.lora)
+    adapted = lora.attach(model, params.lora, seed=run.seed)
     order = list(rows)
     random.Random(f"notes-{run.seed}").shuffle(order)
     result = fit_model(

@@ -70,7 +70,9 @@ def _fit(
 ) -> tuple[PreTrainedModel, Any]:
     lessons = mixed(Drills(tokenizer, run.seed), lessons, params.drill_share, run.seed)
     validation = answer_documents(tokenizer, map(grounding.dialogue, val_rows))
-    trained: Any = lora.attach(model, params.lora) if params.method == "lora" else model
+    trained: Any = (
+        lora.attach(model, params.lora, seed=run.seed) if params.method == "lora" else model
+    )
     result = fit_model(
         trained, lessons, params.fit, run, pad_id=tokenizer.pad_token_id, validation=validation
     )
