@@ -64,6 +64,8 @@ def load(source: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     is broken, pickled, or of a family whose packing and adapters we have not proven.
     """
     transformers_logging.disable_progress_bar()
+    if isinstance(source, Path) and not source.is_dir():  # never ask a hub for a folder of ours
+        raise MissingDataError(f"no model at '{source}'; run the stage that makes it: dvc repro")
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     except Exception as error:  # transformers and huggingface_hub raise many kinds

@@ -110,6 +110,14 @@ def test_nothing_there(tmp_path: Path) -> None:
         models.load(tmp_path / "empty")
 
 
+def test_a_missing_folder_of_ours_is_not_looked_up_on_a_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingDataError, match="no model at 'models/friend'; run the stage"):
+        models.load(Path("models/friend"))
+
+
 def test_pickled_weights_are_refused_and_never_opened(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
