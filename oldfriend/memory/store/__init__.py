@@ -1,0 +1,1 @@
+"""The memory pool: journal, records, vectors, retrieval, change, forgetting and rights."""
