@@ -4,15 +4,17 @@ from pathlib import Path
 
 from oldfriend.tracking import stage_run
 
-DATA, BASE, FRIEND = Path("data/curated/ground"), Path("models/base"), Path("models/friend")
+DATA, NOTES = Path("data/curated/ground"), Path("data/curated/summarizer")
+BASE, FRIEND = Path("models/base"), Path("models/friend")
 
 
 def main() -> None:
-    with stage_run("ground", data=[DATA, BASE], models=[FRIEND]) as run:
+    with stage_run("ground", data=[DATA, NOTES, BASE], models=[FRIEND]) as run:
         from oldfriend.memory import ground
 
+        params, fit = run.params.ground, run.fit("ground")
         run.outcome = ground.train(
-            run.params.ground, run=run.fit("ground"), data=DATA, base=BASE, out=FRIEND
+            params, run=fit, data=DATA, readings=NOTES, base=BASE, out=FRIEND
         )
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from oldfriend.tracking import stage_run
 
 DATA, USERS = Path("data/curated/summarizer"), Path("data/curated/users")
-FRIEND, GENERIC, PERSONAL = Path("models/friend"), Path("models/summarizer"), Path("models/users")
+BASE, FRIEND = Path("models/base"), Path("models/friend")
+GENERIC, MINE = Path("models/summarizer"), Path("models/users")
 
 
 def main() -> None:
@@ -13,9 +14,9 @@ def main() -> None:
         from oldfriend.memory import extract, personal
 
         params, fit = run.params.summarizer, run.fit("summarizer")
-        run.outcome = extract.train(params, run=fit, data=DATA, base=FRIEND, out=GENERIC)
-        run.outcome += personal.train(
-            params, run=fit, data=DATA, users=USERS, base=FRIEND, generic=GENERIC, out=PERSONAL
+        made = extract.train(params, run=fit, data=DATA, friend=FRIEND, base=BASE, out=GENERIC)
+        run.outcome = made + personal.train(
+            params, run=fit, data=DATA, users=USERS, base=FRIEND, generic=GENERIC, out=MINE
         )
 
 

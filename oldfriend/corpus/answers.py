@@ -9,7 +9,7 @@ from random import Random
 
 from oldfriend.corpus.banks import Slot
 from oldfriend.corpus.people import Known, Life, value_for
-from oldfriend.corpus.schema import GroundExample, GroundKind, MemoryLine, Turn
+from oldfriend.corpus.schema import GroundExample, GroundKind, MemoryLine, Turn, slot_words
 from oldfriend.corpus.seeds import Seeds
 from oldfriend.corpus.speech import Draft, Value, fill, render, speak
 from oldfriend.errors import InputError
@@ -325,7 +325,7 @@ class _Table:
 
 def quote(slot: str, value: str = "nothing", *, past: bool = False) -> str:
     """The memory a reply stands on, as it reads in a memory line."""
-    return f"your {'former ' if past else ''}{slot.replace('_', ' ')}: {value}"
+    return f"your {'former ' if past else ''}{slot_words(slot)}: {value}"
 
 
 def _reply(text: str, stands_on: str = "") -> Turn:

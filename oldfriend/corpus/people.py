@@ -163,7 +163,7 @@ def _tellings(
 ) -> tuple[tuple[Telling, ...], ...]:
     """Which values are told in which session: a slot's values in their order, one a session."""
     due: list[list[Telling]] = [[] for _ in range(sessions)]
-    used = {name}
+    used = {name, *seeds.name_alikes}
     wanted = min(rng.randint(*params.slots), len(seeds.slots))
     for slot_name in rng.sample(sorted(seeds.slots), wanted):
         slot = seeds.slots[slot_name]

@@ -124,6 +124,11 @@ class GroundExample(Row):
     contrast: str | None = None
 
 
+def slot_words(slot: str) -> str:
+    """A slot's name as models read and write it: ``home_city`` is "home city"."""
+    return slot.replace("_", " ")
+
+
 def check_spans(text: str, facts: Iterable[Fact]) -> None:
     """Raise ValueError unless every fact's value stands at its span in ``text``."""
     for fact in facts:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,13 @@ class Seeds:
     niches: Mapping[str, Niche]
     life: LifeBank
     glue: Glue
+
+    @cached_property
+    def name_alikes(self) -> frozenset[str]:
+        """Listed values that would look like an invented name ("Judo"): nobody may be so called."""
+        listed = (slot.values for slot in self.slots.values() if isinstance(slot.values, Bank))
+        values = (value for bank in listed for value in (*bank.train, *bank.test))
+        return frozenset(value.capitalize() for value in values if value.islower())
 
     @classmethod
     def load(cls, folder: Path) -> "Seeds":

@@ -54,7 +54,7 @@ class _Year:
         self._jokes: list[tuple[Joke, Place]] = []  # each with the turn that made it
         self._promises: list[tuple[Promise, Place]] = []
         told = {telling.value for session in person.tellings for telling in session}
-        self._used = {person.name, *told}
+        self._used = {person.name, *told, *seeds.name_alikes}
         self._session = 0
 
     def session(self, number: int) -> Conversation:

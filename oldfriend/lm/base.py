@@ -5,16 +5,18 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from oldfriend.corpus.schema import Conversation, read_rows
+from oldfriend.corpus.schema import Conversation, read_rows, slot_words
 from oldfriend.files import atomic_folder
 from oldfriend.lm import model as models
 from oldfriend.lm.chat import Message, message, talk_documents
 from oldfriend.lm.copying import Drills, curriculum
+from oldfriend.lm.embeddings import common_words, warm_start
 from oldfriend.lm.fit import Run, fit_model
 from oldfriend.lm.settings import BaseParams
 from oldfriend.lm.tokenizer import train_tokenizer
 from oldfriend.outcome import Outcome
 
+OFTEN = 20  # how often the tokenizer meets what it must know and talk hardly says
 ROLES = {"user": "user", "friend": "assistant"}
 
 
@@ -32,8 +34,11 @@ def train(params: BaseParams, *, run: Run, data: Path, out: Path) -> Outcome:
         model, tokenizer = models.load(params.source)
     else:
         said = (m["content"] for talk in talks for m in talk)
-        tokenizer = train_tokenizer([*said, *prompt_texts(conversations)], params.vocab)
+        words = [f" {word}" for word in common_words(params.common_words)] * OFTEN
+        tokenizer = train_tokenizer([*said, *prompt_texts(conversations), *words], params.vocab)
         model = models.build(params, tokenizer, run.seed)
+        if params.embeddings == "minilm":
+            warm_start(model, tokenizer, run.seed)
     documents = talk_documents(tokenizer, talks, params.fit.row_tokens)
     if not params.source:
         documents = curriculum(
@@ -68,12 +73,12 @@ def as_messages(conversation: Conversation) -> list[Message]:
     return [message(ROLES[turn.speaker], turn.text) for turn in conversation.turns]
 
 
-def prompt_texts(conversations: Sequence[Conversation], times: int = 20) -> list[str]:
+def prompt_texts(conversations: Sequence[Conversation], times: int = OFTEN) -> list[str]:
     """What prompts say over and over and talk hardly does: dates and slot names.
 
     A tokenizer that has not seen them spends half of every memory line on its date.
     """
-    slots = {f.slot.replace("_", " ") for c in conversations for t in c.turns for f in t.facts}
+    slots = {slot_words(f.slot) for c in conversations for t in c.turns for f in t.facts}
     lines = [
         f"\n- ({month} {year}) your {former}{slot}: nothing"
         for slot in sorted(slots) or ["note"]

@@ -6,6 +6,7 @@ makes them answer by key, and say so when a key was never given. All tokens are 
 but the skill can be learnt.
 """
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 
@@ -130,11 +131,29 @@ def curriculum(
 def mixed(drills: Drills, documents: Sequence[Document], share: float, seed: int) -> list[Document]:
     """``documents`` in their order with a ``share`` (of tokens) of look-up drills among them."""
     tokens = sum(len(document) for document in documents)
-    extra = _fill(drills.lookup, int(tokens * share / (1 - share)))
+    drilled = _fill(drills.lookup, int(tokens * share / (1 - share)))
+    return scattered(documents, drilled, seed)
+
+
+def scattered(
+    documents: Sequence[Document], others: Sequence[Document], seed: int
+) -> list[Document]:
+    """``documents`` in their order with ``others`` at random places among them."""
     rng = random.Random(f"mixed-{seed}")
     keyed = [(place / max(len(documents), 1), d) for place, d in enumerate(documents)]
-    keyed += [(rng.random(), drill) for drill in extra]
+    keyed += [(rng.random(), other) for other in others]
     return [document for _, document in sorted(keyed, key=lambda pair: pair[0])]
+
+
+def portion(documents: Sequence[Document], tokens: float) -> list[Document]:
+    """The first of ``documents`` that hold ``tokens`` tokens; all, again and again, if too few."""
+    taken: list[Document] = []
+    for document in itertools.cycle(documents):
+        if tokens <= 0:
+            break
+        taken.append(document)
+        tokens -= len(document)
+    return taken
 
 
 def _fill(draw: Callable[[], Document], tokens: int) -> list[Document]:

@@ -14,6 +14,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from oldfriend.lm.muon import BETAS, MuonAdamW
 from oldfriend.lm.packing import IGNORE, isolate_convolutions, packed_hidden
 from oldfriend.lm.settings import FitParams
 
@@ -116,23 +117,41 @@ class PackedLM(LightningModule):
             nn.utils.clip_grad_norm_(params, self.fit_params.clip)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, no decay on vectors (norms, biases)."""
-        params = [p for p in self.model.parameters() if p.requires_grad]
-        groups = [
-            {
-                "params": [p for p in params if p.ndim > 1],
-                "weight_decay": self.fit_params.weight_decay,
-            },
-            {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.fit_params.lr, betas=(0.9, 0.95), fused=True)
+        """AdamW, or Muon for the hidden matrices; no decay on vectors (norms, biases)."""
+        fit = self.fit_params
+        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        optimizer: torch.optim.Optimizer
+        if fit.optimizer == "muon":
+            optimizer = MuonAdamW(
+                [p for name, p in named if is_hidden_matrix(name, p)],
+                [p for name, p in named if not is_hidden_matrix(name, p)],
+                lr=fit.lr,
+                others_lr=fit.lr * fit.others_lr,
+                weight_decay=fit.weight_decay,
+            )
+        else:
+            matrices, vectors = (
+                [p for _, p in named if p.ndim > 1],
+                [p for _, p in named if p.ndim <= 1],
+            )
+            groups = [
+                {"params": matrices, "weight_decay": fit.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ]
+            optimizer = torch.optim.AdamW(groups, lr=fit.lr, betas=BETAS, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate_scale(step, self.fit_params)
+            optimizer, lambda step: learning_rate_scale(step, fit)
         )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether Muon may have it: a matrix inside the model, no embedding, head or adapter."""
+    outside = ("embed", "lm_head", "lora_")
+    return parameter.ndim == 2 and not any(part in name for part in outside)
 
 
 def can_compile() -> bool:

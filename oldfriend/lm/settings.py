@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -19,6 +19,8 @@ class FitParams(Settings):
     row_tokens: int = Field(default=256, ge=32, le=131_072)
     accumulate: int = Field(default=1, ge=1, le=1024)  # micro-batches an optimizer step
     lr: float = Field(gt=0, le=1)  # peak learning rate
+    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: hidden matrices only, AdamW for the rest
+    others_lr: float = Field(default=1.0, gt=0, le=100)  # muon: AdamW's share of ``lr``
     schedule: Literal["cosine", "wsd", "constant"] = "wsd"
     warmup: float = Field(default=0.05, ge=0, le=0.5)  # share of steps with rising rate
     decay: float = Field(default=0.3, ge=0, le=1)  # share of steps with falling rate (wsd)
@@ -32,6 +34,12 @@ class FitParams(Settings):
     checkpoint_every: int = Field(default=100, ge=1)  # optimizer steps
     validate_every: int = Field(default=0, ge=0)  # optimizer steps; 0: never
     patience: int = Field(default=0, ge=0)  # validations without gain before stopping; 0: never
+
+    @model_validator(mode="after")
+    def _muon_sees_whole_matrices(self) -> "FitParams":
+        if self.optimizer == "muon" and self.strategy == "fsdp":
+            raise ValueError("muon needs whole matrices and fsdp cuts them up; use adamw or ddp")
+        return self
 
     @property
     def tokens(self) -> int:
@@ -58,6 +66,8 @@ class BaseParams(Settings):
     heads: int = Field(default=8, ge=1, le=256)
     ffn: int = Field(default=512, ge=32, le=65_536)
     family: Literal["lfm2", "llama", "qwen3", "mistral"] = "lfm2"  # of a model from scratch
+    embeddings: Literal["random", "minilm"] = "random"  # minilm: start from its word vectors
+    common_words: int = Field(default=0, ge=0, le=20_000)  # so many join the vocabulary
     init_std: float = Field(default=0.03, gt=0, le=1)
     copy_warmup: float = Field(default=0.3, ge=0, le=1)  # share of the run spent on copying only
     copy_mix: float = Field(default=0.2, ge=0, lt=1)  # share of copying tokens after that

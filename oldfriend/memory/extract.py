@@ -82,11 +82,19 @@ def load(base: Path, adapter: Path, *, trainable: bool = False) -> Summarizer:
     )
 
 
-def train(params: SummarizerParams, *, run: Run, data: Path, base: Path, out: Path) -> Outcome:
-    """Train the generic adapter on ``data/train.jsonl``; score it beside two baselines.
+def train(
+    params: SummarizerParams,
+    *,
+    run: Run,
+    data: Path,
+    friend: Path,
+    base: Path,
+    out: Path,
+) -> Outcome:
+    """Train the generic adapter on ``data/train.jsonl``; score it beside three baselines.
 
-    Baselines: the same model without the adapter, asked the same way, and a keyword extractor
-    fitted on the same training rows.
+    Baselines: ``friend`` without the adapter and ``base``, both asked the same way, and a keyword
+    extractor fitted on the same training rows.
     """
     rows = list(read_rows(data / "train.jsonl", NoteExample))
     if not rows:
@@ -94,9 +102,11 @@ def train(params: SummarizerParams, *, run: Run, data: Path, base: Path, out: Pa
     val = sample(list(read_rows(data / "val.jsonl", NoteExample)), params.max_eval, run.seed)
     test = sample(list(read_rows(data / "test.jsonl", NoteExample)), params.max_eval, run.seed)
     slots = notes.slot_types(rows)
-    model, tokenizer = models.load(base)
-    untrained = Summarizer(model, tokenizer, slots, params.context_turns, params.max_new_tokens)
-    scores = {"base": note_scores(test, untrained.write(test))}
+    scores = {}
+    for name, folder in (("base", base), ("friend", friend)):  # ends with friend: trained on below
+        model, tokenizer = models.load(folder)
+        untrained = Summarizer(model, tokenizer, slots, params.context_turns, params.max_new_tokens)
+        scores[name] = note_scores(test, untrained.write(test))
     keywords = KeywordExtractor.fit(rows)
     scores["keywords"] = note_scores(test, [keywords.read(example.text) for example in test])
     adapted = lora.attach(model, params.lora, seed=run.seed)
@@ -122,10 +132,10 @@ def train(params: SummarizerParams, *, run: Run, data: Path, base: Path, out: Pa
     with atomic_folder(out) as folder:
         lora.save(adapted, folder)
         notes.save_slots(slots, folder / SLOTS)
-        meta = {"params": params.model_dump(), "seed": run.seed, "base": str(base.name)}
+        meta = {"params": params.model_dump(), "seed": run.seed, "base": str(friend.name)}
         models.write_meta(folder, meta | {THRESHOLD: threshold})
     metrics = dict(scores["summarizer"])
-    for name in ("base", "keywords", "ungated"):
+    for name in ("base", "friend", "keywords", "ungated"):
         metrics |= {f"{key}_{name}": value for key, value in scores[name].items()}
     metrics |= {"val_loss": result.val_loss, "tokens_per_s": result.tokens_per_s}
     return Outcome(

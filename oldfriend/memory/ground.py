@@ -8,29 +8,35 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from oldfriend.corpus.schema import GroundExample, read_rows
+from oldfriend.corpus.schema import GroundExample, NoteExample, read_rows
 from oldfriend.errors import MissingDataError
 from oldfriend.files import atomic_folder
 from oldfriend.lm import lora
 from oldfriend.lm import model as models
 from oldfriend.lm.chat import answer_documents
-from oldfriend.lm.copying import Drills, mixed
+from oldfriend.lm.copying import Drills, mixed, portion, scattered
 from oldfriend.lm.fit import Run, fit_model
 from oldfriend.lm.generate import generate
 from oldfriend.lm.packing import Document
-from oldfriend.memory import grounding
+from oldfriend.memory import grounding, notes
 from oldfriend.memory.settings import GroundParams
 from oldfriend.outcome import Outcome, spread
 
 
-def train(params: GroundParams, *, run: Run, data: Path, base: Path, out: Path) -> Outcome:
+def train(
+    params: GroundParams, *, run: Run, data: Path, readings: Path, base: Path, out: Path
+) -> Outcome:
     """Fine-tune on ``data/train.jsonl``, score on ``data/test.jsonl``, before and after.
 
-    One run per seed, means and spread in the metrics; the model of the first seed is saved.
+    A share of the lessons is note taking from ``readings/train.jsonl``: to say what a sentence
+    tells and to answer from memory need the same understanding, and the adapters that follow touch
+    no FFN, where it is kept. One run per seed, means and spread in the metrics; the model of the
+    first seed is saved.
     """
     train_rows = list(read_rows(data / "train.jsonl", GroundExample))
     if not train_rows:
         raise MissingDataError(f"{data / 'train.jsonl'} has no examples to learn from")
+    read = list(read_rows(readings / "train.jsonl", NoteExample)) if params.notes_share else []
     val_rows = list(read_rows(data / "val.jsonl", GroundExample))
     test_rows = list(read_rows(data / "test.jsonl", GroundExample))
     model, tokenizer = models.load(base)
@@ -41,8 +47,7 @@ def train(params: GroundParams, *, run: Run, data: Path, base: Path, out: Path) 
         for place, seed in enumerate(params.seeds):
             seeded = replace(run, seed=run.seed + seed)
             model, tokenizer = models.load(base)
-            documents = ordered(train_rows, params.curriculum, seeded.seed)
-            lessons = answer_documents(tokenizer, map(grounding.dialogue, documents))
+            lessons = mix_lessons(params, tokenizer, train_rows, read, seeded.seed)
             model, result = _fit(params, model, tokenizer, lessons, val_rows, seeded)
             found, said = evaluate(model, tokenizer, test_rows, params.max_new_tokens)
             scores.append(found | {"val_loss": result.val_loss})
@@ -64,11 +69,10 @@ def _fit(
     params: GroundParams,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    lessons: list[Document],
+    lessons: Sequence[Document],
     val_rows: Sequence[GroundExample],
     run: Run,
 ) -> tuple[PreTrainedModel, Any]:
-    lessons = mixed(Drills(tokenizer, run.seed), lessons, params.drill_share, run.seed)
     validation = answer_documents(tokenizer, map(grounding.dialogue, val_rows))
     trained: Any = (
         lora.attach(model, params.lora, seed=run.seed) if params.method == "lora" else model
@@ -77,6 +81,32 @@ def _fit(
         trained, lessons, params.fit, run, pad_id=tokenizer.pad_token_id, validation=validation
     )
     return (trained.merge_and_unload() if params.method == "lora" else trained), result
+
+
+def mix_lessons(
+    params: GroundParams,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[GroundExample],
+    readings: Sequence[NoteExample],
+    seed: int,
+) -> list[Document]:
+    """Grounding in its order, with notes and drills among it in their shares of the tokens.
+
+    Only as many examples are taken as one pass can see: a curriculum that is cut short never gets
+    to what is hard.
+    """
+    share = 1 - params.notes_share - params.drill_share
+    shuffled = random.Random(f"rows-{seed}").sample(list(rows), len(rows))
+    documents = answer_documents(tokenizer, map(grounding.dialogue, shuffled))
+    seen = min(len(portion(documents, params.fit.tokens * share)), len(rows))
+    of_row = {row.id: document for row, document in zip(shuffled, documents, strict=True)}
+    lessons = [of_row[row.id] for row in ordered(shuffled[:seen], params.curriculum, seed)]
+    total = sum(map(len, lessons)) / share
+    if readings:
+        read = random.Random(f"notes-{seed}").sample(list(readings), len(readings))
+        noted = answer_documents(tokenizer, [notes.dialogue(example, 0) for example in read])
+        lessons = scattered(lessons, portion(noted, total * params.notes_share), seed)
+    return mixed(Drills(tokenizer, seed), lessons, params.drill_share, seed)
 
 
 def ordered(rows: Sequence[GroundExample], curriculum: float, seed: int) -> list[GroundExample]:

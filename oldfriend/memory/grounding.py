@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from oldfriend.corpus.schema import GroundExample, MemoryLine, Turn
+from oldfriend.corpus.schema import GroundExample, MemoryLine, Turn, slot_words
 from oldfriend.lm.chat import Message, message
 
 # An honest "I was never told" always says one of these; the phrase bank guarantees it.
@@ -23,7 +23,7 @@ def render_memory(memory: MemoryLine, user: str) -> str:
     since = f"({memory.since:%B %Y}) " if memory.since else ""
     whose = "your" if memory.owner == user else f"{memory.owner}'s"
     former = "former " if memory.until else ""
-    return f"- {since}{whose} {former}{memory.slot.replace('_', ' ')}: {memory.value}"
+    return f"- {since}{whose} {former}{slot_words(memory.slot)}: {memory.value}"
 
 
 def prompt(

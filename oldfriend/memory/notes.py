@@ -1,7 +1,8 @@
 """The summarizer's language: what it writes, how that parses, and what it may write at all.
 
-A note is ``slot: value`` a line, or ``nothing``. Small models learn it, a parser validates it, and
-the constraint lets a value be nothing but a run of whole words of the turn it was read from.
+A note is ``slot: value`` a line, the slot in plain words as in the lines of a memory prompt, or
+``nothing``. Small models learn it, a parser validates it, and the constraint lets a value be
+nothing but a run of whole words of the turn it was read from.
 """
 
 import json
@@ -13,12 +14,12 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from oldfriend.corpus.schema import Fact, NoteExample, Turn
+from oldfriend.corpus.schema import Fact, NoteExample, Turn, slot_words
 from oldfriend.errors import InputError
 from oldfriend.lm.chat import Message, message, stop_ids
 
 NOTHING = "nothing"
-TASK = "Write down what is worth remembering."
+TASK = "Take notes."  # short: it stands in every example
 MAX_RECORDS = 4  # a turn; more is a model running in circles
 
 
@@ -77,7 +78,8 @@ def prompt(text: str, context: Sequence[Turn] = ()) -> tuple[Message, ...]:
 
 def write(facts: Iterable[Fact]) -> str:
     """The notes of a turn as the summarizer should write them, in order of their spans."""
-    lines = [f"{f.slot}: {f.value}" for f in sorted(facts, key=lambda f: (f.start, f.end, f.slot))]
+    ordered = sorted(facts, key=lambda f: (f.start, f.end, f.slot))
+    lines = [f"{slot_words(f.slot)}: {f.value}" for f in ordered]
     return "\n".join(lines) or NOTHING
 
 
@@ -92,7 +94,7 @@ def parse(written: str, text: str) -> list[Note]:
     notes: dict[tuple[str, str], Note] = {}
     for line in written.split("\n"):
         slot, colon, value = line.partition(": ")
-        slot, value = slot.strip(), value.strip()
+        slot, value = slot.strip().replace(" ", "_"), value.strip()
         if not colon or not value or not re.fullmatch(r"[a-z0-9_]+", slot):
             continue
         found = re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text)
@@ -110,7 +112,7 @@ class NoteGrammar:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, slots: Iterable[str]) -> None:
         self._decode = tokenizer.decode
         self._ends = stop_ids(tokenizer)
-        self._slots = list(slots)
+        self._slots = [slot_words(slot) for slot in slots]
         special = set(tokenizer.all_special_ids)
         # Some tokenizers drop a leading space when decoding: read every piece after an anchor.
         anchor = tokenizer(":", add_special_tokens=False)["input_ids"][-1:]

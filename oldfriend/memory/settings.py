@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from oldfriend.lm.settings import FitParams, LoraParams, Settings
 
@@ -13,10 +13,17 @@ class GroundParams(Settings):
     method: Literal["full", "lora"] = "full"  # lora: mixer-only, merged afterwards
     seeds: list[int] = Field(default=[0], min_length=1, max_length=16)  # the first makes `friend`
     curriculum: float = Field(default=0.5, ge=0, le=1)  # few memories first; 0: no order
+    notes_share: float = Field(default=0.0, ge=0, lt=1)  # share of note taking among the lessons
     drill_share: float = Field(default=0.0, ge=0, lt=1)  # share of copying drills among the lessons
     max_new_tokens: int = Field(default=64, ge=1, le=1024)
     lora: LoraParams = LoraParams()
     fit: FitParams
+
+    @model_validator(mode="after")
+    def _grounding_has_a_share(self) -> "GroundParams":
+        if self.notes_share + self.drill_share >= 1:
+            raise ValueError("notes_share and drill_share together leave nothing to grounding")
+        return self
 
 
 class SummarizerParams(Settings):

@@ -77,13 +77,20 @@ def run(world: Path) -> Run:
 def ground_it(world: Path, params: GroundParams = GROUND) -> Outcome:
     data, base = world / "ground", world / "models" / "base"
     out = world / "models" / "friend"
-    return ground.train(params, run=run(world), data=data, base=base, out=out)
+    return ground.train(
+        params, run=run(world), data=data, readings=world / "notes", base=base, out=out
+    )
 
 
 def extract_it(world: Path) -> Outcome:
     data, base = world / "notes", world / "models" / "base"
     return extract.train(
-        NOTES, run=run(world), data=data, base=base, out=world / "models" / "summarizer"
+        NOTES,
+        run=run(world),
+        data=data,
+        friend=base,
+        base=base,
+        out=world / "models" / "summarizer",
     )
 
 
