@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from oldfriend.app import memory as memories
+from oldfriend.app.options import FOLDER, MINILM, MODELS, Encoder, Memory, Models, Url, User
 from oldfriend.errors import OldFriendError
 
 app = typer.Typer(
@@ -14,7 +16,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="An old friend who remembers: train it with `dvc repro`, then try it here.",
 )
-Folder = Annotated[Path, typer.Option(help="Folder with the models of `dvc repro`.")]
+app.add_typer(memories.app, name="memory")
+
+
+@app.command()
+def chat(
+    user: User,
+    models: Models = MODELS,
+    memory: Memory = FOLDER,
+    url: Url = "",
+    encoder: Encoder = MINILM,
+) -> None:
+    """Talk with a friend who remembers you; Ctrl-D ends the conversation."""
+    from oldfriend.app.chat import talk
+
+    talk(user, models, memory, url, encoder)
 
 
 @app.command()
@@ -45,7 +61,7 @@ def report() -> None:
 @app.command()
 def note(
     text: Annotated[str, typer.Argument(help="What somebody says, e.g. 'My cat is called Miro.'")],
-    models: Folder = Path("models"),
+    models: Models = MODELS,
     user: Annotated[str, typer.Option(help="Use this person's own adapter.")] = "",
 ) -> None:
     """Write down what is worth remembering of TEXT."""
@@ -60,13 +76,25 @@ def ask(
     said: Annotated[
         list[str] | None, typer.Option("--said", help="Something told earlier; repeat the option.")
     ] = None,
-    models: Folder = Path("models"),
+    models: Models = MODELS,
     name: Annotated[str, typer.Option(help="Who is asking.")] = "Ana",
 ) -> None:
     """Answer QUESTION from notes of what was --said, or say honestly that it was never told."""
     from oldfriend.app.demo import answer
 
     answer(question, said or [], models, name)
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="locomo, longmemeval, lives or memory-peers")],
+    data: Annotated[Path | None, typer.Option(help="Folder or file of the benchmark.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Where to write the metrics.")] = None,
+) -> None:
+    """Measure memory; writes metrics/bench/NAME.json unless told otherwise."""
+    from oldfriend.app.bench import show
+
+    show(name, data, json)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """The rows that every corpus becomes: conversations, and the task examples cut from them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -122,6 +122,20 @@ class GroundExample(Row):
     quote: str = ""  # the memory the reply stands on, "your slot: value" or "... nothing"
     value: str | None = None
     contrast: str | None = None
+
+
+def retold(example: NoteExample, other: Callable[[Fact], str]) -> NoteExample:
+    """The same turn with every fact's value replaced by ``other(fact)``, spans moved along."""
+    text, facts, moved = example.text, list[Fact](), 0
+    for fact in sorted(example.facts, key=lambda fact: fact.start):
+        value, start = other(fact), fact.start + moved
+        text = text[:start] + value + text[start + len(fact.value) :]
+        moved += len(value) - len(fact.value)
+        place = {"start": start, "end": start + len(value)}
+        facts.append(fact.model_copy(update={"value": value, **place}))
+    return NoteExample.model_validate(
+        example.model_dump() | {"text": text, "facts": [fact.model_dump() for fact in facts]}
+    )
 
 
 def slot_words(slot: str) -> str:

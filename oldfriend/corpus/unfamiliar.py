@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from random import Random
 
 from oldfriend.corpus.people import Life
-from oldfriend.corpus.schema import Fact, NoteExample
+from oldfriend.corpus.schema import NoteExample, retold
 from oldfriend.corpus.seeds import Seeds
 
 
@@ -54,17 +54,6 @@ class Unfamiliar:
     def notes(self, examples: Iterable[NoteExample], share: float) -> Iterator[NoteExample]:
         """Examples of which a ``share`` has unfamiliar values in its text and facts."""
         for example in examples:
-            yield self._retold(example) if self._rng.random() < share else example
-
-    def _retold(self, example: NoteExample) -> NoteExample:
-        text, facts, moved = example.text, list[Fact](), 0
-        for fact in sorted(example.facts, key=lambda fact: fact.start):
-            value = self.value(fact.slot, fact.value)
-            start = fact.start + moved
-            text = text[:start] + value + text[start + len(fact.value) :]
-            moved += len(value) - len(fact.value)
-            place = {"start": start, "end": start + len(value)}
-            facts.append(fact.model_copy(update={"value": value, **place}))
-        return NoteExample.model_validate(
-            example.model_dump() | {"text": text, "facts": [fact.model_dump() for fact in facts]}
-        )
+            if self._rng.random() < share:
+                example = retold(example, lambda fact: self.value(fact.slot, fact.value))
+            yield example

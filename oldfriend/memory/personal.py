@@ -2,7 +2,8 @@
 
 A chess player's openings and a nurse's shift names are worth remembering to them and to nobody
 else. Confirmed records are answers to learn, turns whose records were rejected are answered with
-``nothing``; generic examples are replayed among them against forgetting (arXiv:1811.11682).
+``nothing``; generic examples are replayed among them against forgetting (arXiv:1811.11682). A dozen
+records would be learnt by heart, so each comes again with other values in its place.
 """
 
 import random
@@ -14,7 +15,7 @@ from typing import Any
 
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-from oldfriend.corpus.schema import NoteExample, read_rows
+from oldfriend.corpus.schema import NoteExample, read_rows, retold
 from oldfriend.errors import MissingDataError
 from oldfriend.files import atomic_folder
 from oldfriend.lm import lora
@@ -80,7 +81,10 @@ def _personalize(
     personal = replace(summarizer, slots=known_slots(summarizer, person))
     before = note_scores(later, summarizer.write(later))["record_f1"]
     rng = random.Random(f"{run.seed}-{person.name}")
-    lessons = own + rng.sample(list(replayed), min(len(replayed), params.replay * len(own)))
+    # Turns that hold nothing for everybody may hold something for this person: not replayed.
+    telling = [example for example in replayed if example.facts]
+    lessons = own + varied(own, telling, params.variants, rng)
+    lessons += rng.sample(telling, min(len(telling), params.replay * len(own)))
     rng.shuffle(lessons)
     documents = answer_documents(
         summarizer.tokenizer, [notes.dialogue(e, params.context_turns) for e in lessons]
@@ -101,6 +105,28 @@ def _personalize(
         "gain": after - before,
         "others": note_scores(others, personal.write(others))["record_f1"],
     }
+
+
+def varied(
+    own: Sequence[NoteExample], others: Sequence[NoteExample], count: int, rng: random.Random
+) -> list[NoteExample]:
+    """``count`` copies of every example that notes something, with values out of ``others``.
+
+    A value is replaced by one of as many words, capitalized or not as it was.
+    """
+    pool: dict[tuple[int, bool], list[str]] = {}
+    for fact in (fact for example in others for fact in example.facts):
+        pool.setdefault(_shape(fact.value), []).append(fact.value)
+    return [
+        retold(example, lambda fact: rng.choice(pool.get(_shape(fact.value), [fact.value])))
+        for example in own
+        if example.facts
+        for _ in range(count)
+    ]
+
+
+def _shape(value: str) -> tuple[int, bool]:
+    return len(value.split()), value[:1].isupper()
 
 
 def known_slots(summarizer: Summarizer, person: Path) -> notes.Slots:

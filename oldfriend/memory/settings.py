@@ -37,4 +37,5 @@ class SummarizerParams(Settings):
     fit: FitParams
     users: int = Field(default=4, ge=0, le=10_000)  # adapters trained; 0: generic only
     replay: int = Field(default=3, ge=0, le=100)  # generic examples beside each of a user's
+    variants: int = Field(default=4, ge=0, le=100)  # copies of a user's records with other values
     user_fit: FitParams

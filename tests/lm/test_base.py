@@ -1,5 +1,6 @@
 """The base stage from end to end, on a few made-up conversations."""
 
+import importlib.util
 import random
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from oldfriend.errors import MissingDataError
 from oldfriend.lm import base
 from oldfriend.lm import model as models
 from oldfriend.lm.chat import message
+from oldfriend.lm.embeddings import common_words, warm_start
 from oldfriend.lm.fit import Run
 from oldfriend.lm.generate import generate
+from oldfriend.lm.minilm import PACKAGE
 from oldfriend.lm.settings import BaseParams
 
 
@@ -73,6 +76,25 @@ def test_the_same_seed_makes_the_same_model(data: Path, tmp_path: Path) -> None:
         made[name], _ = models.load(tmp_path / name)
     assert same_weights(made["one"], made["same"])
     assert not same_weights(made["one"], made["other"])
+
+
+@pytest.mark.skipif(importlib.util.find_spec(PACKAGE) is None, reason=f"no {PACKAGE}")
+def test_common_words_and_their_vectors_join_a_model_from_scratch(
+    data: Path, tmp_path: Path
+) -> None:
+    """At a rate of next to nothing the saved model is the one that training began with."""
+    fit = tiny_fit(steps=1, row_tokens=256, rows=2, lr=1e-9)
+    settings = params(vocab=900, common_words=60, embeddings="minilm", fit=fit)
+    base.train(settings, run=Run(tmp_path / "ckpt", 1), data=data, out=tmp_path / "out")
+    model, tokenizer = models.load(tmp_path / "out")
+    said = [
+        tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in common_words(60)
+    ]
+    assert {len(ids) for ids in said} == {1}
+    start = models.build(settings, tokenizer, 1)
+    assert not same_weights(model, start, atol=1e-3)
+    warm_start(start, tokenizer, 1)
+    assert same_weights(model, start, atol=1e-6)
 
 
 @pytest.mark.parametrize("adapt", [True, False])

@@ -1,14 +1,19 @@
 """Copying drills: well-formed, answerable from what stands before, and in the asked shares."""
 
+from collections import Counter
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lm_tiny import random_documents
 from transformers import PreTrainedTokenizerFast
 
-from oldfriend.lm.copying import REPEAT_TOKENS, Drills, curriculum, mixed
+from oldfriend.lm.copying import REPEAT_TOKENS, Drills, curriculum, mixed, portion, scattered
 from oldfriend.lm.packing import Document
 from oldfriend.lm.tokenizer import END
 
 SEEDS = range(5)
+lengths = st.lists(st.integers(1, 40), max_size=30)
 
 
 def holds(haystack: tuple[int, ...], needle: tuple[int, ...]) -> bool:
@@ -119,3 +124,44 @@ def test_mixed_keeps_the_order_and_adds_the_share(
     if share:
         places = [i for i, d in enumerate(both) if d not in set(talk)]
         assert places[0] < len(both) * 0.1 and places[-1] > len(both) * 0.9
+
+
+@given(lengths, st.floats(0, 0.9), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_mixed_adds_one_drill_too_many_at_most(
+    tokenizer: PreTrainedTokenizerFast, sizes: list[int], share: float, seed: int
+) -> None:
+    talk = random_documents(sizes)
+    known = Counter(talk)
+    drills = list((Counter(mixed(Drills(tokenizer, seed), talk, share, seed)) - known).elements())
+    wanted = int(tokens(talk) * share / (1 - share))
+    assert 0 <= tokens(drills) - wanted <= max(map(len, drills), default=0)
+
+
+@given(lengths, lengths, st.integers(0, 99))
+def test_scattered_keeps_one_order_and_loses_nothing(
+    sizes: list[int], other_sizes: list[int], seed: int
+) -> None:
+    talk = random_documents(sizes, vocab=150)
+    others = [Document(tuple(i + 150 for i in d.ids)) for d in random_documents(other_sizes, 150)]
+    both = scattered(talk, others, seed)
+    assert [d for d in both if d.ids[0] < 150] == talk
+    assert Counter(d for d in both if d.ids[0] >= 150) == Counter(others)
+    assert both == scattered(talk, others, seed)
+
+
+def test_scattered_documents_lie_everywhere_and_by_seed() -> None:
+    talk, others = random_documents([5] * 300), random_documents([6] * 100)
+    both = scattered(talk, others, seed=0)
+    for start in range(0, 400, 100):
+        assert 10 < sum(len(d) == 6 for d in both[start : start + 100]) < 40
+    assert both != scattered(talk, others, seed=1)
+
+
+@given(lengths, st.floats(-5, 3000))
+def test_a_portion_is_the_first_that_hold_the_tokens(sizes: list[int], wanted: float) -> None:
+    talk = random_documents(sizes)
+    taken = portion(talk, wanted)
+    assert taken == (talk * len(taken))[: len(taken)]
+    assert not talk or tokens(taken) >= wanted
+    assert not taken or tokens(taken[:-1]) < wanted

@@ -143,11 +143,14 @@ def test_gradients_do_not_depend_on_how_documents_are_packed() -> None:
             torch.testing.assert_close(other[name], gradient, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_training_learns_and_leaves_no_checkpoint(precision: str, tmp_path: Path) -> None:
+def test_training_learns_and_leaves_no_checkpoint(
+    precision: str, optimizer: str, tmp_path: Path
+) -> None:
     documents = random_documents([24] * 8)
     model = tiny_model("lfm2")
-    fit = tiny_fit(precision=precision, steps=30, lr=1e-2)
+    fit = tiny_fit(precision=precision, optimizer=optimizer, steps=30, lr=1e-2)
     before = fit_model(
         model, [], fit.model_copy(update={"steps": 0}), Run(tmp_path, 0), pad_id=0,
         validation=documents,
@@ -160,11 +163,13 @@ def test_training_learns_and_leaves_no_checkpoint(precision: str, tmp_path: Path
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def test_only_trainable_weights_move(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_only_trainable_weights_move(optimizer: str, tmp_path: Path) -> None:
     model = tiny_model("llama")
     for name, parameter in model.named_parameters():
         parameter.requires_grad = ".mlp." in name
-    fit_model(model, random_documents([24] * 8), tiny_fit(), Run(tmp_path, 0), pad_id=0)
+    fit = tiny_fit(optimizer=optimizer)
+    fit_model(model, random_documents([24] * 8), fit, Run(tmp_path, 0), pad_id=0)
     start = tiny_model("llama").state_dict()
     moved = {name for name, w in model.state_dict().items() if not w.equal(start[name])}
     assert moved == {name for name in start if ".mlp." in name}
@@ -173,8 +178,10 @@ def test_only_trainable_weights_move(tmp_path: Path) -> None:
 # Resumption
 
 
-def test_a_killed_run_ends_as_if_undisturbed(tmp_path: Path) -> None:
-    settings = {**LONG, "accumulate": 2, "rows": 2, "validate_every": 30}
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_killed_run_ends_as_if_undisturbed(optimizer: str, tmp_path: Path) -> None:
+    batches = {"accumulate": 2, "rows": 2, "validate_every": 30}
+    settings = {**LONG, **batches, "optimizer": optimizer}
     process = start(tmp_path / "cut", settings)
     wait_for_checkpoint(tmp_path / "cut", process)
     process.kill()
@@ -208,9 +215,15 @@ def test_a_run_killed_after_its_last_step_is_not_trained_again(tmp_path: Path) -
         {"lora": True},  # dropout: the random state must go on too
         {"validate_every": 1, "patience": 5},
         {"schedule": "cosine", "checkpoint_every": 3},
+        {"optimizer": "muon", "others_lr": 0.5},
+        {"optimizer": "muon", "precision": "bf16-mixed", "accumulate": 3, "rows": 1},
+        {"optimizer": "muon", "lora": True},
     ],
-    ids=["plain", "accumulate", "bf16", "lora-dropout", "validation", "cosine"],
-)
+    ids=[
+        "plain", "accumulate", "bf16", "lora-dropout", "validation", "cosine",
+        "muon", "muon-bf16", "muon-lora",
+    ],
+)  # fmt: skip
 def test_resuming_is_exact(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,7 +266,9 @@ def test_the_newest_checkpoint_is_that_of_the_highest_step(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "changed", [{"lr": 1e-3}, {"rows": 2}, {"seed": 1}, {"schedule": "cosine"}], ids=str
+    "changed",
+    [{"lr": 1e-3}, {"rows": 2}, {"seed": 1}, {"schedule": "cosine"}, {"optimizer": "muon"}],
+    ids=str,
 )
 def test_a_changed_setting_starts_anew(
     changed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 from transformers import PreTrainedTokenizerBase
 
-from oldfriend.corpus.schema import Fact, NoteExample, Turn
+from oldfriend.corpus.schema import Fact, NoteExample, Turn, slot_words
 from oldfriend.errors import InputError
 from oldfriend.lm.chat import stop_ids
 from oldfriend.lm.tokenizer import train_tokenizer
@@ -20,15 +21,18 @@ SENTENCES = (
     "My cat is called Miro and my sister is Ana Bellweather.",
     "I moved to Velmora in May, didn't I? We'd planned it for ages!",
     "O'Brien plays the cello; Zoë paints (badly) at 17 Elm Street.",
-    "pet_name: Miro\nhome_city: Velmora\nlikes: chess",
+    "pet name: Miro\nhome city: Velmora\nlikes: chess",
     "Nothing to say, nothing to note: nothing.",
 )
 SLOTS = ("pet_name", "home_city", "likes", "nothing_much")
 OTHER_SLOTS = ("x", "shift_name_2")
+SEEDS = Path(__file__).parents[2] / "data" / "seeds"
+BANKS = (*sorted((SEEDS / "slots").glob("*.yaml")), SEEDS / "niches.yaml")
+SEED_SLOTS = sorted(name for path in BANKS for name in YAML(typ="safe").load(path))
 NASTY = "_ \t\n\r\u2028\x85.,:;!?'\u2019\"-()0aZ\u00ebe\u0301\u65e5\u672c\U0001f600\u00b2\ufffd"
 
 PLAIN = train_tokenizer(SENTENCES, 400)
-WITH_SLOTS = train_tokenizer(SENTENCES, 420, words=SLOTS)
+WITH_SLOTS = train_tokenizer(SENTENCES, 420, words=[slot_words(slot) for slot in SLOTS])
 TOKENIZERS = (PLAIN, WITH_SLOTS)
 GRAMMARS: dict[tuple[int, tuple[str, ...]], NoteGrammar] = {
     (place, slots): NoteGrammar(tokenizer, slots)
@@ -92,7 +96,7 @@ def test_whatever_is_picked_parses_and_was_said(
     if ended and written != NOTHING:
         lines = written.split("\n")
         assert 0 < len(lines) <= MAX_RECORDS
-        assert {f"{note.slot}: {note.value}" for note in found} == set(lines)
+        assert {f"{slot_words(note.slot)}: {note.value}" for note in found} == set(lines)
     if not re.search(r"\w", text):
         assert written == NOTHING
 
@@ -152,7 +156,7 @@ def test_after_the_last_record_comes_the_end() -> None:
     [
         ("likes: chess", [("likes", "chess")]),
         ("likes: chess\nlikes: chess", [("likes", "chess")]),
-        ("  likes: chess  \r\npet_name: Miro", [("likes", "chess"), ("pet_name", "Miro")]),
+        ("  likes: chess  \r\npet name: Miro", [("likes", "chess"), ("pet_name", "Miro")]),
         ("likes: draughts", []),  # never said
         ("likes: che", []),  # half a word
         ("likes: chess and Miro", []),  # said, but not in one piece
@@ -161,6 +165,7 @@ def test_after_the_last_record_comes_the_end() -> None:
         ("likes: ", []),
         ("likes chess", []),
         ("Likes It: chess", []),
+        ("pet\tname: Miro", []),
         (": chess", []),
         (NOTHING, []),
         ("", []),
@@ -187,7 +192,20 @@ def test_notes_stand_in_the_order_of_the_text() -> None:
     miro = Fact(slot="pet_name", value="Miro", start=0, end=4)
     example = NoteExample(id="1", user="u", source="s", text=text, facts=(chess, miro))
     said = notes.dialogue(example, context_turns=0)
-    assert said[-1] == {"role": "assistant", "content": "pet_name: Miro\nlikes: chess"}
+    assert said[-1] == {"role": "assistant", "content": "pet name: Miro\nlikes: chess"}
+
+
+def test_every_slot_of_the_seeds_is_written_in_words_and_comes_back() -> None:
+    assert len(SEED_SLOTS) > 40 and any("_" in slot for slot in SEED_SLOTS)
+    text = "Miro plays chess"
+    grammar = NoteGrammar(PLAIN, SEED_SLOTS)
+    for slot in SEED_SLOTS:
+        fact = Fact(slot=slot, value="chess", start=11, end=16)
+        written = notes.write([fact])
+        assert "_" not in written
+        assert notes.parse(written, text) == [Note(slot, "chess", 11, 16)]
+        ids = [*PLAIN(written, add_special_tokens=False)["input_ids"], *stop_ids(PLAIN)[:1]]
+        assert all(token in grammar.allow(text, ids[:n]) for n, token in enumerate(ids)), slot
 
 
 def test_only_the_latest_context_is_shown() -> None:

@@ -2,19 +2,22 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from oldfriend.app import demo
 from oldfriend.corpus.schema import Fact, GroundExample, MemoryLine, NoteExample, write_rows
 from oldfriend.errors import InputError, MissingDataError
 from oldfriend.lm import model as models
-from oldfriend.lm.fit import Run
+from oldfriend.lm.fit import FitResult, Run, fit_model
+from oldfriend.lm.packing import Document
 from oldfriend.lm.settings import BaseParams, FitParams, LoraParams
 from oldfriend.lm.tokenizer import train_tokenizer
-from oldfriend.memory import extract, ground, personal
+from oldfriend.memory import extract, ground, notes, personal
 from oldfriend.memory.settings import GroundParams, SummarizerParams
 from oldfriend.outcome import Outcome
 
@@ -82,15 +85,15 @@ def ground_it(world: Path, params: GroundParams = GROUND) -> Outcome:
     )
 
 
-def extract_it(world: Path) -> Outcome:
-    data, base = world / "notes", world / "models" / "base"
+def extract_it(world: Path, friend: str = "base", base: str = "base") -> Outcome:
+    found = world / "models"
     return extract.train(
         NOTES,
         run=run(world),
-        data=data,
-        friend=base,
-        base=base,
-        out=world / "models" / "summarizer",
+        data=world / "notes",
+        friend=found / friend,
+        base=found / base,
+        out=found / "summarizer",
     )
 
 
@@ -138,9 +141,11 @@ def test_ground(world: Path, method: str) -> None:
 def test_extract_then_personal(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = extract_it(world)
     wanted = ("gate_precision", "gate_recall", "gate_f1", "record_f1", "false_memory_rate")
-    names = {*wanted, *(f"{key}_{end}" for key in wanted for end in ("base", "keywords"))}
+    readers = ("base", "friend", "keywords", "ungated")
+    names = {*wanted, *(f"{key}_{reader}" for key in wanted for reader in readers)}
     assert names | {"val_loss", "threshold", "tokens_per_s"} <= set(outcome.metrics)
     assert {"baselines", "slots", "samples"} == set(outcome.tables)
+    assert {row["reader"] for row in outcome.tables["baselines"]} == {*readers, "summarizer"}
     assert_finite(outcome)
 
     generic = extract.load(world / "models" / "base", world / "models" / "summarizer")
@@ -181,6 +186,57 @@ def test_extract_then_personal(world: Path, capsys: pytest.CaptureFixture[str]) 
         personalize(world)
     assert [path.name for path in (world / "models" / "users").iterdir()] == ["kept"]
     assert made(world) == ["summarizer", "users"]
+
+
+def test_note_taking_joins_the_lessons_of_grounding(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def watched(model: Any, documents: Sequence[Document], *args: Any, **more: Any) -> FitResult:
+        _, tokenizer = models.load(world / "models" / "base")
+        seen.extend(tokenizer.decode(document.ids) for document in documents)
+        return fit_model(model, documents, *args, **more)
+
+    monkeypatch.setattr(ground, "fit_model", watched)
+    assert_finite(ground_it(world, GROUND.model_copy(update={"notes_share": 0.3})))
+    taught = [text for text in seen if notes.TASK in text]
+    said = [note(n).text for n in range(8)]
+    assert 0 < len(taught) < len(seen)
+    assert all(any(text in lesson for text in said) for lesson in taught)
+
+
+def test_readings_are_asked_for_only_if_they_have_a_share(world: Path) -> None:
+    (world / "notes" / "train.jsonl").unlink()
+    with pytest.raises(MissingDataError, match=r"notes/train\.jsonl is not there"):
+        ground_it(world, GROUND.model_copy(update={"notes_share": 0.3}))
+    assert made(world) == []
+    ground_it(world)
+    assert made(world) == ["friend"]
+
+
+def test_the_summarizer_grows_on_friend_and_base_is_only_measured(world: Path) -> None:
+    _, tokenizer = models.load(world / "models" / "base")
+    shape = BaseParams(hidden=32, layers=2, heads=2, ffn=32, fit=FIT)
+    models.save(models.build(shape, tokenizer, 1), tokenizer, world / "models" / "other", {})
+    outcomes, adapters = {}, {}
+    for friend, of in [("base", "base"), ("base", "other"), ("other", "base")]:
+        outcomes[friend, of] = extract_it(world, friend, of).metrics
+        folder = world / "models" / "summarizer"
+        assert models.read_meta(folder)["base"] == friend
+        adapters[friend, of] = load_file(folder / "adapter_model.safetensors")
+
+    def equal(one: tuple[str, str], other: tuple[str, str]) -> bool:
+        return all(w.equal(adapters[other][name]) for name, w in adapters[one].items())
+
+    assert equal(("base", "base"), ("base", "other"))
+    assert not equal(("base", "base"), ("other", "base"))
+    for key in ("record_f1", "false_memory_rate", "gate_recall"):
+        of_base = outcomes["base", "base"][f"{key}_friend"]
+        assert outcomes["base", "base"][f"{key}_base"] == of_base
+        assert outcomes["other", "base"][f"{key}_base"] == of_base
+        of_other = outcomes["other", "base"][f"{key}_friend"]
+        assert outcomes["base", "other"][f"{key}_base"] == of_other
 
 
 def test_a_row_too_short_for_an_example_writes_nothing(world: Path) -> None:

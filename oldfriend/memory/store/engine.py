@@ -195,25 +195,33 @@ def in_order(hits: Sequence[Hit]) -> list[Hit]:
 def fuse(plan: Plan, leaves: Sequence[Sequence[Hit]]) -> list[Scored]:
     """The plan's best, out of its leaves' hits in order; every leaf is cut to its limit."""
     known: dict[UUID, Hit] = {}
-    ranks: dict[UUID, dict[str, int]] = {}
-    scores: dict[UUID, dict[str, float]] = {}
-    shares: dict[UUID, dict[str, float]] = {}
+    given: dict[UUID, list[tuple[str, int, float, float]]] = {}  # leaf, rank, score, share
+    names = set[str]()
     for place, (leaf, hits) in enumerate(zip(plan.prefetches, leaves, strict=True)):
-        cut = hits[: leaf.limit]
         # Two leaves may ask one vector, as a second hop does.
-        name = leaf.vector if leaf.vector not in _names(plan, place) else f"{leaf.vector}#{place}"
+        name = f"{leaf.vector}#{place}" if leaf.vector in names else leaf.vector
+        names.add(name)
+        cut = hits[: leaf.limit]
         for rank, (hit, share) in enumerate(zip(cut, _shares(plan, leaf, cut), strict=True)):
-            known.setdefault(hit.id, hit)
-            ranks.setdefault(hit.id, {})[name] = rank
-            scores.setdefault(hit.id, {})[name] = hit.score
-            shares.setdefault(hit.id, {})[name] = share
-    found = {}
-    for id, hit in known.items():
-        recency, importance = _rescore(plan, hit)
-        total = sum(shares[id].values()) + recency + importance
-        found[id] = Scored(id, total, ranks[id], scores[id], shares[id], recency, importance)
-    order = in_order([Hit(s.id, s.score, 0, 0.0) for s in found.values()])
-    return [found[hit.id] for hit in order[: plan.limit]]
+            known[hit.id] = hit
+            given.setdefault(hit.id, []).append((name, rank, hit.score, share))
+    bonus = {id: _rescore(plan, hit) for id, hit in known.items()}
+    totals = [
+        Hit(id, sum(part[3] for part in parts) + sum(bonus[id]), 0, 0.0)
+        for id, parts in given.items()
+    ]
+    return [
+        Scored(
+            id=best.id,
+            score=best.score,
+            ranks={name: rank for name, rank, _, _ in given[best.id]},
+            scores={name: score for name, _, score, _ in given[best.id]},
+            shares={name: share for name, _, _, share in given[best.id]},
+            recency=bonus[best.id][0],
+            importance=bonus[best.id][1],
+        )
+        for best in in_order(totals)[: plan.limit]
+    ]
 
 
 def _shares(plan: Plan, leaf: Leaf, hits: Sequence[Hit]) -> list[float]:
@@ -237,10 +245,6 @@ def _rescore(plan: Plan, hit: Hit) -> tuple[float, float]:
         away = abs(seconds(plan.now) - hit.ts) / (plan.recency_scale_days * DAY)
         recency = plan.recency_weight * exp(log(0.5) * away)
     return recency, plan.importance_weight * hit.importance
-
-
-def _names(plan: Plan, before: int) -> set[str]:
-    return {leaf.vector for leaf in plan.prefetches[:before]}
 
 
 def _tied(better: Hit, worse: Hit) -> bool:

@@ -1,4 +1,9 @@
-"""all-MiniLM-L6-v2 out of a pinned package: sentence vectors and word-piece vectors."""
+"""all-MiniLM-L6-v2 out of a pinned package: sentence vectors and word-piece vectors.
+
+One thread of a busy machine with bfloat16 instructions, 192 chat turns: float32 36 to 63 texts/s
+and 16 to 37 ms for one, bfloat16 130 to 217 texts/s and 12 to 30 ms; cosine between the two at
+least 0.9999. ONNX Runtime would need an exported model, and a package to export it with.
+"""
 
 import hashlib
 import importlib.util

@@ -72,10 +72,8 @@ def _cbor(x: float) -> bytes:
     return b"\xf9" + struct.pack(">e", x) if half else b"\xfa" + struct.pack(">f", x)
 
 
-def proof_scan(
-    root: Path, needles: Mapping[str, Iterable[bytes]], more: Sequence[Path] = ()
-) -> ScanReport:
-    """Look through every file below ``root`` and ``more`` for the byte strings of ``needles``."""
+def proof_scan(root: Path, needles: Mapping[str, Iterable[bytes]]) -> ScanReport:
+    """Look through every file below ``root`` for the byte strings of ``needles``."""
     by_head: Heads = {}
     shorts: list[tuple[bytes, str]] = []
     for name, forms in needles.items():
@@ -89,16 +87,20 @@ def proof_scan(
                 shorts.append((cut, name))
     heads = np.array(sorted(by_head), dtype=np.uint64)
     hits: dict[tuple[Path, str], Found] = {}
-    files = size = 0
-    paths = [path for top in (root, *more) for path in sorted(top.rglob("*")) if path.is_file()]
-    for path in paths:
-        files += 1
-        size += path.stat().st_size
-        for start, text in _stretches(path):
-            for place, name in _places(text, heads, by_head, shorts):
-                hits.setdefault((path, name), Found(path, name, start + place))
+    size, seen = 0, set[Path]()
+    # The engine's own threads rename files of the WAL meanwhile: look until there is nothing new.
+    while fresh := {path for path in root.rglob("*") if path.is_file()} - seen:
+        for path in sorted(fresh):
+            seen.add(path)
+            try:
+                size += path.stat().st_size
+                for start, text in _stretches(path):
+                    for place, name in _places(text, heads, by_head, shorts):
+                        hits.setdefault((path, name), Found(path, name, start + place))
+            except FileNotFoundError:
+                seen.remove(path)
     count = sum(map(len, by_head.values())) + len(shorts)
-    return ScanReport(root, count, files, size, tuple(hits.values()))
+    return ScanReport(root, count, len(seen), size, tuple(hits.values()))
 
 
 def _stretches(path: Path) -> Iterator[tuple[int, bytes]]:

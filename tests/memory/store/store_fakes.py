@@ -17,10 +17,11 @@ from oldfriend.memory.store.user import UserMemory
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EMBEDDER = HashEmbedder(32)
-WORDS = (
+SENTENCE = (
     "piano violin garden river mountain coffee bread sister brother doctor train ticket winter "
     "summer jacket puppy kitten harbour lantern novel chess marathon recipe tomato guitar museum"
-).split()  # noqa: SIM905
+)
+WORDS = SENTENCE.split()
 
 
 def sentence(rng: Random, words: int = 6) -> str:

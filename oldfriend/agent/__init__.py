@@ -1,0 +1,1 @@
+"""The friend: one turn of conversation, from hearing to remembering."""

@@ -1,0 +1,105 @@
+"""The models that the friend speaks and takes notes with, loaded when they are first needed."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from oldfriend.corpus.schema import NoteExample, Turn
+from oldfriend.errors import InputError, MissingDataError
+
+if TYPE_CHECKING:  # these import torch
+    from oldfriend.lm.chat import Message
+    from oldfriend.memory.extract import Summarizer
+    from oldfriend.memory.notes import Note, SlotType
+
+MAKES_THEM = "run `dvc repro`, or name the folder that has it with --models"
+LOADED_READERS = 4  # people whose own adapters are kept in memory
+
+
+class Voice(Protocol):
+    """Writes replies."""
+
+    def reply(self, prompt: "Sequence[Message]", max_new_tokens: int) -> str:
+        """What the friend says next; MissingDataError if there is no model."""
+        ...
+
+
+class Reader(Protocol):
+    """Takes notes."""
+
+    def read(self, user: str, text: str, context: Sequence[Turn]) -> "list[tuple[Note, SlotType]]":
+        """What ``text`` says that is worth remembering; MissingDataError if there is no model."""
+        ...
+
+    def forget(self, user: str) -> None:
+        """Drop what was learnt of this person from memory."""
+        ...
+
+
+class FriendModel:
+    """The ``friend`` model of the pipeline."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._loaded: tuple[Any, Any] | None = None
+
+    def reply(self, prompt: "Sequence[Message]", max_new_tokens: int) -> str:
+        """A greedy reply."""
+        from oldfriend.lm.generate import generate
+        from oldfriend.lm.model import load
+
+        if not (self._folder / "config.json").is_file():
+            raise MissingDataError(f"no model to speak with in {self._folder}: {MAKES_THEM}")
+        if self._loaded is None:
+            self._loaded = load(self._folder)
+        model, tokenizer = self._loaded
+        return generate(model, tokenizer, [prompt], max_new_tokens=max_new_tokens)[0]
+
+
+class NoteTaker:
+    """The summarizer of the pipeline, with a person's own adapter where there is one."""
+
+    def __init__(self, models: Path) -> None:
+        self._models = models
+        self._loaded: OrderedDict[Path, Summarizer] = OrderedDict()
+
+    def read(self, user: str, text: str, context: Sequence[Turn]) -> "list[tuple[Note, SlotType]]":
+        """Notes whose certainty reaches the adapter's threshold, with what is known of the slot."""
+        from oldfriend.memory.extract import load
+
+        folder = adapter(self._models, user) or self._models / "summarizer"
+        if not (folder / "adapter_config.json").is_file():
+            raise MissingDataError(f"no summarizer to take notes with in {folder}: {MAKES_THEM}")
+        if folder not in self._loaded:
+            self._loaded[folder] = load(self._models / "friend", folder)
+        self._loaded.move_to_end(folder)
+        while len(self._loaded) > LOADED_READERS:
+            self._loaded.popitem(last=False)
+        summarizer = self._loaded[folder]
+        plain = tuple(Turn(speaker=turn.speaker, text=turn.text) for turn in context)
+        example = NoteExample(id="turn", user=user, source="talk", context=plain, text=text)
+        (notes,) = summarizer.write([example])
+        return [(n, summarizer.slots[n.slot]) for n in notes if n.slot in summarizer.slots]
+
+    def forget(self, user: str) -> None:
+        """Drop this person's adapter from memory."""
+        folder = own_folder(self._models, user)
+        if folder is not None:
+            self._loaded.pop(folder, None)
+
+
+def own_folder(models: Path, user: str) -> Path | None:
+    """Where a person's own adapter would lie; None for a name that is no folder's."""
+    plain = user not in ("", ".", "..") and not set(user) & set("/\\\0")
+    return models / "users" / user if plain else None
+
+
+def adapter(models: Path, user: str) -> Path | None:
+    """The person's own adapter, if there is one. InputError if it is a link out of the folder."""
+    folder = own_folder(models, user)
+    if folder is None or not (folder / "adapter_config.json").is_file():
+        return None
+    if folder.is_symlink():
+        raise InputError("an adapter must be a folder of its own, not a link", path=folder)
+    return folder

@@ -1,0 +1,160 @@
+"""From what was said to records and journal entries: provenance, dates, changes, corrections."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from oldfriend.corpus.schema import slot_words
+from oldfriend.errors import InputError
+from oldfriend.memory.store.change import absorb, correct, current, same
+from oldfriend.memory.store.dates import find
+from oldfriend.memory.store.forgetting import TYPED
+from oldfriend.memory.store.journal import Add, Entry
+from oldfriend.memory.store.periods import comparable
+from oldfriend.memory.store.record import MemoryRecord, Source, record_id
+from oldfriend.memory.store.state import State, replay
+
+if TYPE_CHECKING:  # these import transformers
+    from oldfriend.memory.notes import Note, SlotType
+
+USER, FRIEND = "user", "friend"  # who said a turn
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*")
+_PUTS_RIGHT = re.compile(r"\b(?:no|nope|actually|i meant|i mean|wrong|mistake|correction)\b", re.I)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in whose talk something is said: the turn ``turn`` of a session, at ``now``."""
+
+    user: str
+    session: str
+    turn: int
+    now: datetime
+
+
+def turn_record(
+    place: Place,
+    text: str,
+    speaker: str,
+    *,
+    quote: str = "",
+    evidence: Sequence[UUID] = (),
+) -> MemoryRecord:
+    """A turn word for word. Of the friend's: the ``quote`` it stands on as its value, and the
+    memories it tells as ``evidence``, so that forgetting them takes it along."""
+    return MemoryRecord(
+        id=record_id(place.user, place.session, str(place.turn), speaker, text),
+        user=place.user,
+        kind="turn",
+        value=quote,
+        text=text,
+        importance=3,
+        created_at=place.now,
+        source=Source(session=place.session, turn=place.turn, end=len(text), speaker=speaker),
+        evidence=tuple(evidence),
+    )
+
+
+def note_record(place: Place, text: str, note: "Note", slot: "SlotType") -> MemoryRecord | None:
+    """What ``note`` says of ``text``; None unless its value stands in its span.
+
+    Dates in the sentence of the span say since when it is true, or until when it was; a time that
+    is not certain stays unknown.
+    """
+    if not note.value or text[note.start : note.end] != note.value or slot.kind not in TYPED:
+        return None
+    since, until = _when(text, note.start, place.now)
+    return MemoryRecord.model_validate(
+        {
+            "id": record_id(place.user, place.session, str(place.turn), note.slot, note.value),
+            "user": place.user,
+            "kind": slot.kind,
+            "subject": slot.subject,
+            "slot": note.slot,
+            "cardinality": slot.cardinality,
+            "value": note.value,
+            "text": f"{slot_words(note.slot)}: {note.value}",
+            "importance": slot.importance,
+            "valid_from": since,
+            "valid_to": until,
+            "created_at": place.now,
+            "source": Source(
+                session=place.session, turn=place.turn, start=note.start, end=note.end
+            ),
+        }
+    )
+
+
+def entries_for(state: State, text: str, records: Sequence[MemoryRecord]) -> list[Entry]:
+    """Entries that take in what one turn says: changes, and corrections of what was wrong."""
+    entries: list[Entry] = []
+    rest: list[MemoryRecord] = []
+    for record in records:
+        wrong = _denied(state, text, record)
+        if wrong:
+            entries += correct(state, wrong.id, record.created_at, record)
+        else:
+            rest.append(record)
+    return entries + absorb(state, rest)
+
+
+def corrected(state: State, old: MemoryRecord, value: str, now: datetime) -> list[Entry]:
+    """The person says that ``old`` is wrong and ``value`` right. InputError where that has no
+    meaning: of words that were said, and of what was derived."""
+    if not old.slot or old.kind not in TYPED:
+        raise InputError("only a note can be corrected; forget what was said instead", field="id")
+    value = value.strip()
+    if not value or same(old.value, value):
+        raise InputError("say another value than it has", field="value")
+    right = old.model_copy(
+        update={
+            "id": record_id(old.user, "correction", str(old.id), value, now.isoformat()),
+            "value": value,
+            "text": f"{slot_words(old.slot)}: {value}",
+            "created_at": now,
+            "expired_at": None,
+            "superseded_by": None,
+            "evidence": (),
+            # Nobody's turn says it, so the span is empty; it is still the person's own word.
+            "source": Source(session=f"correction-{old.id}", turn=0, speaker=USER),
+        }
+    )
+    entries = correct(state, old.id, now, right)
+    if not entries:
+        raise InputError("that was put right before; correct the newer record", field="id")
+    return entries
+
+
+def added(entries: Sequence[Entry]) -> list[MemoryRecord]:
+    """Typed records that ``entries`` write, as they stand after all of them."""
+    after = replay(entries)
+    new = dict.fromkeys(e.record.id for e in entries if isinstance(e, Add))
+    return [after[id] for id in new if id in after and after[id].kind in TYPED]
+
+
+def _denied(state: State, text: str, new: MemoryRecord) -> MemoryRecord | None:
+    """The record that "no, my sister is Ada, not Ana" says was never true: its value is named as
+    not being so, in a turn that puts something right."""
+    if new.cardinality != "single" or new.id in state or not _PUTS_RIGHT.search(text):
+        return None
+    for old in current(state, new.slot, new.created_at, new.subject).records:
+        denied = rf"\b(?:not|never|n't)\s+(?:\w+\s+){{0,2}}?{re.escape(old.value)}(?!\w)"
+        if not same(old.value, new.value) and re.search(denied, text, re.I):
+            return old
+    return None
+
+
+def _when(text: str, start: int, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Since when, and until when, by the one time that the sentence at ``start`` speaks of."""
+    sentence = next((m[0] for m in _SENTENCE.finditer(text) if m.start() <= start < m.end()), text)
+    found = find(sentence, now)
+    if len(found) != 1:
+        return None, None
+    interval = found[0].interval
+    over = interval.start is None and interval.end is not None
+    if over and interval.end and comparable(interval.end) <= comparable(now):
+        return None, interval.end  # "until 2018"
+    return interval.start, None
