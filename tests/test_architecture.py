@@ -13,9 +13,10 @@ MAX_STAGE_LINES = 25
 PACKAGES = {
     part: {f"oldfriend.{other}" for other in others}
     for part, others in {
-        "corpus": ("lm", "memory", "app", "params", "tracking", "outcome"),
-        "lm": ("memory", "app", "params", "tracking"),
-        "memory": ("app", "params", "tracking"),
+        "corpus": ("lm", "memory", "agent", "app", "params", "tracking", "outcome"),
+        "lm": ("memory", "agent", "app", "params", "tracking"),
+        "memory": ("agent", "bench", "app", "params", "tracking"),
+        "agent": ("bench", "app", "params", "tracking", "outcome"),
     }.items()
 }
 
@@ -73,14 +74,9 @@ def test_arrows_point_one_way(part: str) -> None:
         assert not bad, label(path)
 
 
-def test_lm_knows_of_the_corpus_only_its_rows() -> None:
-    for path in sorted((ROOT / "oldfriend" / "lm").rglob("*.py")):
-        corpus = {name for name in imported(path) if within(name, "oldfriend.corpus")}
-        assert all(within(name, "oldfriend.corpus.schema") for name in corpus), label(path)
-
-
-def test_memory_knows_of_the_corpus_only_its_rows() -> None:
-    for path in sorted((ROOT / "oldfriend" / "memory").rglob("*.py")):
+@pytest.mark.parametrize("part", ["lm", "memory", "agent"])
+def test_the_corpus_is_known_by_its_rows_only(part: str) -> None:
+    for path in sorted((ROOT / "oldfriend" / part).rglob("*.py")):
         corpus = {name for name in imported(path) if within(name, "oldfriend.corpus")}
         assert all(within(name, "oldfriend.corpus.schema") for name in corpus), label(path)
 

@@ -70,16 +70,8 @@ def test_an_unknown_key_is_named_with_its_neighbours(
         (r"hidden: \d+", "hidden: 100", "multiple of 32"),
         (r"schedule: \w+", "schedule: sine", "'cosine', 'wsd' or 'constant'"),
         ("seed: .*", f"seed: {2**31}", f"less than or equal to {2**31 - 1}"),
-        (
-            r"    lr: .*",
-            "    lr: 1e-3\n    optimizer: muon\n    strategy: fsdp",
-            "muon needs whole matrices and fsdp cuts them up",
-        ),
-        (
-            r"drill_share: .*",
-            "drill_share: 0.5\n  notes_share: 0.5",
-            "notes_share and drill_share together leave nothing to grounding",
-        ),
+        (r"optimizer: muon", "optimizer: muon\n    strategy: fsdp", "muon needs whole matrices"),
+        (r"notes_share: [\d.]+", "notes_share: 0.99", "notes_share and drill_share together leave"),
     ],
 )
 def test_out_of_range_says_what_is_allowed(

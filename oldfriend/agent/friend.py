@@ -134,11 +134,7 @@ class Friend:
             return memory.state[right]
 
     def forget(
-        self,
-        user: str,
-        what: Sequence[UUID] | str,
-        *,
-        now: datetime | None = None,
+        self, user: str, what: Sequence[UUID] | str, *, now: datetime | None = None
     ) -> Erasure:
         """Erase records, a topic, or (``"all"``) the person with their adapter, and look for them
         in every file of the pool."""
@@ -187,13 +183,11 @@ class Friend:
     # The steps of a turn, in order
 
     def _heard(self, text: str) -> str:
-        text = text.strip()
+        text, most = text.strip(), self.params.max_chars
         if not text:
             raise InputError("say something", field="text")
-        if len(text) > self.params.max_chars:
-            raise InputError(
-                f"say it in at most {self.params.max_chars:,} characters", field="text"
-            )
+        if len(text) > most:
+            raise InputError(f"say it in at most {most:,} characters", field="text")
         return text
 
     def _session(self, memory: UserMemory, now: datetime) -> Session:
@@ -235,10 +229,9 @@ class Friend:
             return own
         recent = session.talk[-2 * self.params.exchanges :] if self.params.exchanges else []
         lines = [grounded.line(record, user, now) for record in records or _others(looked)]
+        asked = prompt(user, lines, recent, text)
         try:
-            written = self._voice.reply(
-                prompt(user, lines, recent, text), self.params.max_new_tokens
-            )
+            written = self._voice.reply(asked, self.params.max_new_tokens)
         except MissingDataError as error:
             notices.append(str(error))
             return grounded.without_model(decision, records, now)
@@ -269,23 +262,16 @@ class Friend:
         now: datetime,
     ) -> tuple[MemoryRecord, ...]:
         """One write for the whole turn; the notes that are new."""
-        place = Place(memory.user, session.name, session.turn, now)
+        heard = Place(memory.user, session.name, session.turn, now)
         answered = Place(memory.user, session.name, session.turn + 1, now)
-        turns = [
-            noting.turn_record(place, text, noting.USER),
-            noting.turn_record(
-                answered, said.text, noting.FRIEND,
-                quote=said.quote, evidence=[record.id for record in said.memories],
-            ),
-        ]  # fmt: skip
-        changes = noting.entries_for(memory.state, text, noted)
-        memory.write(
-            [
-                *(Add(at=now, record=r) for r in turns),
-                *changes,
-                *forgetting.recall(said.memories, now),
-            ]
+        told = [record.id for record in said.memories]
+        turns = (
+            noting.turn_record(heard, text, noting.USER),
+            noting.turn_record(answered, said.text, noting.FRIEND, quote=said.quote, evidence=told),
         )
+        changes = noting.entries_for(memory.state, text, noted)
+        recalled = forgetting.recall(said.memories, now)
+        memory.write([*(Add(at=now, record=r) for r in turns), *changes, *recalled])
         session.turn, session.last = session.turn + 2, now
         session.talk += [
             Turn(speaker="user", text=text),

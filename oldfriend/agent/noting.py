@@ -34,6 +34,11 @@ class Place:
     turn: int
     now: datetime
 
+    def id(self, *parts: str) -> UUID:
+        """The id of what is said here. The moment counts: what is said again after it was forgotten
+        is a new memory."""
+        return record_id(self.user, self.session, str(self.turn), self.now.isoformat(), *parts)
+
 
 def turn_record(
     place: Place,
@@ -46,7 +51,7 @@ def turn_record(
     """A turn word for word. Of the friend's: the ``quote`` it stands on as its value, and the
     memories it tells as ``evidence``, so that forgetting them takes it along."""
     return MemoryRecord(
-        id=record_id(place.user, place.session, str(place.turn), speaker, text),
+        id=place.id(speaker, text),
         user=place.user,
         kind="turn",
         value=quote,
@@ -69,7 +74,7 @@ def note_record(place: Place, text: str, note: "Note", slot: "SlotType") -> Memo
     since, until = _when(text, note.start, place.now)
     return MemoryRecord.model_validate(
         {
-            "id": record_id(place.user, place.session, str(place.turn), note.slot, note.value),
+            "id": place.id(note.slot, note.value),
             "user": place.user,
             "kind": slot.kind,
             "subject": slot.subject,

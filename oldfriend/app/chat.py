@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from oldfriend.agent.friend import Friend, Reply
+from oldfriend.agent.friend import Friend
+from oldfriend.agent.reply import Reply
 from oldfriend.app.options import open_friend
 from oldfriend.app.shown import (
     find,

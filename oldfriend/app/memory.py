@@ -241,8 +241,7 @@ def why(
         if as_json:
             decision = looked.decision
             chosen = [
-                {"how": c.how, "probability": c.probability, **_row(c.hit.record)}
-                for c in decision.choices
+                {"how": c.how, "p": c.probability, **_row(c.hit.record)} for c in decision.choices
             ]
             told = {
                 "needed": decision.needed, "need": decision.need, "say": decision.say,

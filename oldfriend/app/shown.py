@@ -7,7 +7,7 @@ from uuid import UUID
 from rich.table import Table
 from rich.text import Text
 
-from oldfriend.agent.friend import Looked
+from oldfriend.agent.reply import Looked
 from oldfriend.errors import InputError
 from oldfriend.memory.store.change import believed
 from oldfriend.memory.store.forgetting import explain, tier

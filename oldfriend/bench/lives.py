@@ -64,8 +64,7 @@ def run(
     growth: list[Row] = []
     banks, read = Seeds.load(data), Once(embed or embedder())
     for seed in seeds:
-        tell(f"seed {seed}")
-        found, grown = _seed(banks, lives, seed, chosen, noise, read)
+        found, grown = _seed(worlds(banks, lives, seed), banks, chosen, noise, read, tell)
         runs.append(found)
         growth += grown
     outcome = Outcome({f"{PREFIX}.lives": float(lives), f"{PREFIX}.seeds": float(len(seeds))})
@@ -108,13 +107,19 @@ def measure(
 
 
 def _seed(
-    banks: Seeds, lives: int, seed: int, chosen: Mapping[str, Way], noise: Noise, read: Once
+    people: Sequence[World],
+    banks: Seeds,
+    chosen: Mapping[str, Way],
+    noise: Noise,
+    read: Once,
+    tell: Callable[[str], None],
 ) -> tuple[dict[str, dict[str, float]], list[Row]]:
     """Means of every way with true and with noisy notes over the lives of one seed."""
     scores: dict[str, Scores] = {}
     growth: list[Row] = []
     with scratch_pool(read.whole) as pool:
-        for world in worlds(banks, lives, seed):
+        for world in people:
+            tell(f"the year of {world.life.person}")
             read.clear()
             for notes, errs in (("true", Noise()), ("noisy", noise)):
                 for name, way, memory, grown in _written(pool.of, world, banks, chosen, errs):

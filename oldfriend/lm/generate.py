@@ -15,10 +15,14 @@ Allow = Callable[[int, list[int]], list[int]]
 
 @dataclass(frozen=True)
 class Answer:
-    """A generated text and the log-probability (nats) of each of its tokens, constraint aside."""
+    """A generated text and the log-probability (nats) of each of its tokens, constraint aside.
+
+    ``pieces`` are the tokens' own texts, the end token's among them.
+    """
 
     text: str
     logprobs: tuple[float, ...]
+    pieces: tuple[str, ...] = ()
 
 
 def generate(
@@ -104,4 +108,4 @@ def _generate_batch(
     for ids, logprobs in zip(new_BT.tolist(), chosen_BT.tolist(), strict=True):
         end = next((i + 1 for i, token in enumerate(ids) if token in stops), len(ids))
         text = tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
-        yield Answer(text, tuple(logprobs[:end]))
+        yield Answer(text, tuple(logprobs[:end]), tuple(tokenizer.decode(i) for i in ids[:end]))

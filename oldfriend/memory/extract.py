@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,7 +54,13 @@ class Summarizer:
             allow=lambda i, ids: grammar.allow(texts[i], ids),
         )
         return [
-            [(note, _certainty(answer)) for note in notes.parse(answer.text, text)]
+            list(
+                {
+                    note: (note, certainty)
+                    for line, certainty in reversed(_lines(answer))
+                    for note in notes.parse(line, text)
+                }.values()
+            )[::-1]
             for answer, text in zip(answers, texts, strict=True)
         ]
 
@@ -197,9 +204,18 @@ def sample(rows: list[NoteExample], most: int, seed: int) -> list[NoteExample]:
     return random.Random(f"sample-{seed}").sample(rows, most) if len(rows) > most else rows
 
 
-def _certainty(answer: Answer) -> float:
-    """Geometric mean probability of the answer's tokens, the grammar aside."""
-    return math.exp(sum(answer.logprobs) / max(len(answer.logprobs), 1))
+def _lines(answer: Answer) -> list[tuple[str, float]]:
+    """The lines of an answer, each with the geometric mean probability of its tokens.
+
+    A line's break, or the answer's end, is its last token: what comes next was a choice too.
+    """
+    lines: list[list[float]] = [[]]
+    for piece, logprob in zip(answer.pieces, answer.logprobs, strict=True):
+        lines[-1].append(logprob)
+        if "\n" in piece:
+            lines.append([])
+    certainties = [math.exp(statistics.fmean(line)) for line in lines if line]
+    return list(zip(answer.text.split("\n"), certainties, strict=False))
 
 
 def _samples(

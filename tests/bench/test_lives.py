@@ -41,7 +41,8 @@ def banks() -> Seeds:
 @pytest.fixture(scope="module")
 def outcome() -> Outcome:
     only = ("no_supersede", "no_forgetting")
-    return run(SEEDS, lives=1, seeds=(0, 1), capacity=CAPACITY, embed=EMBED, only=only)
+    noise = Noise(missed=0.5, lookalikes=0.5, smalltalk=0.05)
+    return run(SEEDS, lives=1, seeds=(0, 1), capacity=CAPACITY, noise=noise, embed=EMBED, only=only)
 
 
 def row(outcome: Outcome, way: str, notes: str = "true") -> Row:

@@ -74,10 +74,11 @@ def chosen(mixed: Sequence[Document]) -> list[GroundExample]:
 def test_every_kind_has_its_share_of_the_tokens(noted: float, drilled: float) -> None:
     budget = ALL // 2
     mixed = lessons(budget, notes_share=noted, drill_share=drilled)
+    overshoot = max(map(len, GROUNDING)) / (1 - noted - drilled)  # half an example brings its share
     found = Counter[str]()
     for lesson in mixed:
         found[kind(lesson)] += len(lesson)
-    assert found.total() == pytest.approx(budget, rel=0.03), "what one pass can see"
+    assert found.total() == pytest.approx(budget, abs=overshoot + 300), "what one pass can see"
     assert found["notes"] / found.total() == pytest.approx(noted, abs=0.02)
     assert found["drill"] / found.total() == pytest.approx(drilled, abs=0.02)
     assert (found["notes"] > 0, found["drill"] > 0) == (noted > 0, drilled > 0)

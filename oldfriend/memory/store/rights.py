@@ -35,7 +35,8 @@ MAX_PROVED = 5000  # records of one erasure that are looked for; of more, evenly
 
 class Erasing(Row):
     """An erasure under way. ``ids``: never to return; ``derived``: made from them, gone as well but
-    free to be made again. ``person``: everything of this key, and the folder ``adapter``."""
+    free to be made again. ``person``: everything of this key, and the folder ``adapter``. ``here``:
+    journal and adapter are done, only the engine is left."""
 
     key: str
     at: datetime
@@ -43,6 +44,7 @@ class Erasing(Row):
     derived: tuple[UUID, ...] = ()
     person: bool = False
     adapter: str = ""
+    here: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,24 +166,13 @@ def _erase(pool: "MemoryPool", user: str, erasing: Erasing) -> Erasure:
 
 def _finish(pool: "MemoryPool", erasing: Erasing) -> tuple[bool, bool]:
     """Do all that is left of an erasure; whether the engine is through, and scrubbed."""
-    journal = pool.books.journal(erasing.key)
     pool.unlearn(erasing.key)
     for cache in pool.caches:
         cache.clear()
-    if erasing.person:
-        if journal.path.exists():
-            journal.path.unlink()
-            sync_folder(journal.path.parent)
-        if erasing.adapter:
-            shutil.rmtree(erasing.adapter, ignore_errors=True)
-    elif journal.path.exists():
-        entries = list(journal.read())
-        gone = frozenset((*erasing.ids, *erasing.derived))
-        tombstones = {id for e in entries if isinstance(e, Forget) for id in e.ids}
-        entries = without(entries, gone)
-        if not tombstones.issuperset(erasing.ids):
-            entries.append(Forget(at=erasing.at, ids=erasing.ids))
-        journal.rewrite(entries)
+    if not erasing.here:
+        _erase_here(pool, erasing)
+        # Not again when the server is back: the person may be, too, with a new journal.
+        _save(pool, erasing.model_copy(update={"here": True}))
     try:
         done = pool.learn(erasing.key)
         scrubbed = done and pool.engine.scrub()
@@ -195,15 +186,37 @@ def _finish(pool: "MemoryPool", erasing: Erasing) -> tuple[bool, bool]:
     return done, scrubbed
 
 
+def _erase_here(pool: "MemoryPool", erasing: Erasing) -> None:
+    """Journal and adapter; harmless a second time."""
+    journal = pool.books.journal(erasing.key)
+    if erasing.person:
+        if journal.path.exists():
+            journal.path.unlink()
+            sync_folder(journal.path.parent)
+        if erasing.adapter and Path(erasing.adapter).exists():
+            shutil.rmtree(erasing.adapter)
+    elif journal.path.exists():
+        entries = list(journal.read())
+        tombstones = {id for e in entries if isinstance(e, Forget) for id in e.ids}
+        entries = without(entries, frozenset((*erasing.ids, *erasing.derived)))
+        if not tombstones.issuperset(erasing.ids):
+            entries.append(Forget(at=erasing.at, ids=erasing.ids))
+        journal.rewrite(entries)
+
+
 def _write_down(pool: "MemoryPool", erasing: Erasing) -> None:
-    """From here on the erasure is certain. One that still waits for a server is taken along."""
+    """From here on the erasure is certain. One that failed half-way is taken along."""
     path = _path(pool, erasing.key)
-    if path.exists() and not erasing.person:
-        before = Erasing.model_validate_json(path.read_bytes())
+    before = Erasing.model_validate_json(path.read_bytes()) if path.exists() else None
+    if before and not before.here and not erasing.person:
         ids = tuple(sorted({*before.ids, *erasing.ids}))
         derived = tuple(sorted({*before.derived, *erasing.derived} - set(ids)))
-        update = {"ids": ids, "derived": derived, "person": before.person}
-        erasing = erasing.model_copy(update=update)
+        erasing = before.model_copy(update={"ids": ids, "derived": derived})
+    _save(pool, erasing)
+
+
+def _save(pool: "MemoryPool", erasing: Erasing) -> None:
+    path = _path(pool, erasing.key)
     with atomic_write(path) as out:
         out.write(erasing.model_dump_json())
     sync_folder(path.parent)

@@ -206,6 +206,7 @@ def die(*_: object, **__: object) -> None:
 
 STEPS: list[tuple[str, Callable[[pytest.MonkeyPatch], None]]] = [
     ("before the journal", lambda m: m.setattr(Journal, "rewrite", die)),
+    ("before its name is gone", lambda m: m.setattr(rights, "_erase_here", die)),
     ("before the engine", lambda m: m.setattr(MemoryPool, "learn", die)),
     ("before the scrub", lambda m: m.setattr(EdgeEngine, "scrub", die)),
     ("within the scrub", lambda m: m.setattr(EdgeEngine, "_replace", die)),
@@ -214,8 +215,11 @@ STEPS: list[tuple[str, Callable[[pytest.MonkeyPatch], None]]] = [
 ]
 
 
-@pytest.mark.parametrize(("step", "kill"), STEPS, ids=[name for name, _ in STEPS])
-@pytest.mark.parametrize("whole", [False, True], ids=["record", "person"])
+@pytest.mark.parametrize(
+    ("step", "kill", "whole"),
+    [(*step, whole) for n, step in enumerate(STEPS) for whole in (False, True)[: 1 + (n % 2)]],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_an_erasure_that_was_cut_short_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, kill: Any, whole: bool
 ) -> None:
@@ -229,8 +233,6 @@ def test_an_erasure_that_was_cut_short_is_finished(
     vectors = vectors_of(pool)
     with monkeypatch.context() as patch:
         kill(patch)
-        if whole and step == "before the journal":
-            patch.setattr(rights, "sync_folder", die)
         with pytest.raises(Killed):
             if whole:
                 pool.of("ada").forget_all(LATER, lora)
@@ -268,6 +270,21 @@ def test_a_dead_server_is_told_to_forget_when_it_is_back(tmp_path: Path) -> None
         erasure = memory.forget([memory.records()[0].id], LATER)
         assert erasure.done and not erasure.scrubbed
         assert "files of the server" in str(erasure)
+
+
+def test_who_comes_back_while_the_server_is_away_keeps_the_new_memories(tmp_path: Path) -> None:
+    engine = Switch(ServerEngine(":memory:", "x", EMBEDDER.size))
+    with opened(tmp_path, engine=engine) as pool:
+        memory = pool.of("ada")
+        memory.add([*turns(4), SECRET], START)
+        engine.down = True
+        assert not memory.forget_all(LATER).done
+        memory.add([turn("here I am again", 1)], LATER)
+        engine.down = False
+        pool.catch_up()
+        assert [record.text for record in memory.records()] == ["here I am again"]
+        assert len(engine.engine.marks(tenant_key("ada"))) == 1
+        assert found(memory, "again") == ["here I am again"]
 
 
 def test_export_and_import_are_a_round_trip(tmp_path: Path) -> None:
