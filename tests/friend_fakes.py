@@ -35,7 +35,7 @@ ABOUT = {"called": "pet name", "live": "home city", "sister": "sister name"}
 # Needed if it is a question or is met in memory; what shares a rare word bears on it.
 RULE = Calibration(
     need=Logit(-2.0, (3.0, 0, 0, 3.0, 0, 0)),
-    support=Logit(-3.0, (0, 0, 0, 10.0, 0, 0)),
+    support=Logit(-2.0, (0, 0, 0, 10.0, 0, 0)),
     say=Logit(-3.0, (6.0, 0, 0, 0, 0, 0)),
 )
 _EMPTY = {

@@ -100,7 +100,7 @@ class Friend:
             if say:
                 say(said.text)
             with timed(seconds, "note"):
-                noted = self._notes(user, session, text, now, notices)
+                noted = self._notes(memory, session, text, now, notices)
             with timed(seconds, "remember"):
                 new = self._remember(memory, session, text, said, noted, now)
             if self.pool.behind:
@@ -241,15 +241,15 @@ class Friend:
         return said
 
     def _notes(
-        self, user: str, session: Session, text: str, now: datetime, notices: list[str]
+        self, memory: UserMemory, session: Session, text: str, now: datetime, notices: list[str]
     ) -> list[MemoryRecord]:
-        place = Place(user, session.name, session.turn, now)
+        place = Place(memory.user, session.name, session.turn, now)
         try:
-            read = self._reader.read(user, text, session.talk)
+            read = self._reader.read(memory.user, text, session.talk)
         except MissingDataError as error:
             notices.append(f"{error}. Your words are kept as you said them, without notes")
             return []
-        made = (noting.note_record(place, text, note, slot) for note, slot in read)
+        made = (noting.note_record(place, text, note, slot, memory.state) for note, slot in read)
         return [record for record in made if record]
 
     def _remember(

@@ -21,6 +21,10 @@ SURE = 0.8  # probability from which a sentence counts as the answer, not as the
 LISTENING = "I'm listening."
 
 
+# What the summarizer writes; a model that learnt both may fall into it when nothing is remembered.
+_NOTES = re.compile(r"nothing|[a-z][a-z0-9 ]*: [^\n]*(?:\n.*)*")
+
+
 @dataclass(frozen=True)
 class Said:
     """What the friend says, the memory it stands on as the model quoted it, the records it tells
@@ -132,8 +136,8 @@ def without_model(decision: Decision, records: Sequence[MemoryRecord], now: date
 
 def checked(reply: str, decision: Decision, records: Sequence[MemoryRecord], now: datetime) -> Said:
     """``reply`` as the person may hear it: a question is answered from the ``records`` that were
-    shown or not at all, no reply quotes a memory that was not there, and talk is not answered with
-    "you never told me"."""
+    shown or not at all, no reply quotes a memory that was not there, and talk is answered neither
+    with "you never told me" nor with notes."""
     from oldfriend.memory.grounding import abstains, says, spoken
 
     quote = match[1] if (match := re.match(r"\[([^\]]*)\]", reply)) else ""
@@ -142,7 +146,7 @@ def checked(reply: str, decision: Decision, records: Sequence[MemoryRecord], now
     foreign = quoted not in ("", "nothing") and all(r.value != quoted for r in records)
     question, honest = asking(decision), abstains(text)
     answers = honest or any(says(text, r.value) for r in records) if question else not honest
-    if text and answers and not foreign:
+    if text and answers and not foreign and not _NOTES.fullmatch(text):
         return Said(text, quote, told)
     why = "what the model wrote did not stand on memory, so it was put aside"
     if question and records:

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from oldfriend.corpus.schema import slot_words
 from oldfriend.errors import InputError
-from oldfriend.memory.store.change import absorb, correct, current, same
+from oldfriend.memory.store.change import absorb, believed, correct, current, same, start
 from oldfriend.memory.store.dates import find
 from oldfriend.memory.store.forgetting import TYPED
 from oldfriend.memory.store.journal import Add, Entry
@@ -63,15 +63,19 @@ def turn_record(
     )
 
 
-def note_record(place: Place, text: str, note: "Note", slot: "SlotType") -> MemoryRecord | None:
+def note_record(
+    place: Place, text: str, note: "Note", slot: "SlotType", state: State | None = None
+) -> MemoryRecord | None:
     """What ``note`` says of ``text``; None unless its value stands in its span.
 
     Dates in the sentence of the span say since when it is true, or until when it was; a time that
-    is not certain stays unknown.
+    is not certain stays unknown. "I moved last week" cannot be before what held on Tuesday
+    according to ``state``.
     """
     if not note.value or text[note.start : note.end] != note.value or slot.kind not in TYPED:
         return None
-    since, until = _when(text, note.start, place.now)
+    told = state.history(note.slot, slot.subject) if state else []
+    since, until = _when(text, note.start, place.now, told if slot.cardinality == "single" else ())
     return MemoryRecord.model_validate(
         {
             "id": place.id(note.slot, note.value),
@@ -114,6 +118,11 @@ def corrected(state: State, old: MemoryRecord, value: str, now: datetime) -> lis
     value = value.strip()
     if not value or same(old.value, value):
         raise InputError("say another value than it has", field="value")
+    # In place of the turn that was understood wrongly; no span of it says so, the person does.
+    session, turn = (
+        (old.source.session, old.source.turn) if old.source else (f"by-hand-{old.id}", 0)
+    )
+    source = Source(session=session, turn=turn, speaker=USER)
     right = old.model_copy(
         update={
             "id": record_id(old.user, "correction", str(old.id), value, now.isoformat()),
@@ -123,8 +132,7 @@ def corrected(state: State, old: MemoryRecord, value: str, now: datetime) -> lis
             "expired_at": None,
             "superseded_by": None,
             "evidence": (),
-            # Nobody's turn says it, so the span is empty; it is still the person's own word.
-            "source": Source(session=f"correction-{old.id}", turn=0, speaker=USER),
+            "source": source,
         }
     )
     entries = correct(state, old.id, now, right)
@@ -152,14 +160,22 @@ def _denied(state: State, text: str, new: MemoryRecord) -> MemoryRecord | None:
     return None
 
 
-def _when(text: str, start: int, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """Since when, and until when, by the one time that the sentence at ``start`` speaks of."""
-    sentence = next((m[0] for m in _SENTENCE.finditer(text) if m.start() <= start < m.end()), text)
-    found = find(sentence, now)
+def _when(
+    text: str, at: int, now: datetime, told: Sequence[MemoryRecord]
+) -> tuple[datetime | None, datetime | None]:
+    """Since when, and until when, by the one time that the sentence at ``at`` speaks of; not before
+    anything ``told`` that began within that time."""
+    sentences = (m[0] for m in _SENTENCE.finditer(text) if m.start() <= at < m.end())
+    found = find(next(sentences, text), now)
     if len(found) != 1:
         return None, None
     interval = found[0].interval
     over = interval.start is None and interval.end is not None
     if over and interval.end and comparable(interval.end) <= comparable(now):
         return None, interval.end  # "until 2018"
-    return interval.start, None
+    if interval.start is None:
+        return None, None
+    first, end = comparable(interval.start), interval.end and comparable(interval.end)
+    began = (start(r) for r in told if believed(r))
+    within = [t for t in began if first <= t and (end is None or t < end)]
+    return max([interval.start, *(t + timedelta(seconds=1) for t in within)], key=comparable), None

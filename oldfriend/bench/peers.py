@@ -206,7 +206,9 @@ class MadeUp:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         sums = [self._table[ids].astype(np.float32).sum(0) for ids in self.pieces(texts)]
         found = np.array(sums, np.float32).reshape(len(texts), self.size)
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+        lengths = np.linalg.norm(found, axis=1, keepdims=True).astype(np.float32)
+        unit: NDArray[np.float32] = found / np.maximum(lengths, np.float32(1e-9))
+        return unit
 
     def read(self, texts: Sequence[str], *, content: bool = False) -> list[Tokens]:
         return [Tokens(np.array(ids), self._table[ids]) for ids in self.pieces(texts)]

@@ -99,22 +99,26 @@ def test_a_model_that_makes_things_up_is_not_heard(table: Table) -> None:
     assert answer.text == "I have it noted: your pet name: Miro."
     assert "did not stand on memory" in answer.notices[0]
     table.voice.lie = "[your sister name: Bo] She is Bo."
-    assert table.say("What is my sister's name?").text == grounded.HONEST
-    table.voice.lie = "You never told me."
-    assert table.say("Lovely weather.").text == grounded.LISTENING
+    assert table.say("Where do I live?").text == grounded.HONEST
+    for lie in ("You never told me.", "pet name: Rex", "nothing", ""):
+        table.voice.lie = lie or "[your pet name: Rex]"
+        assert table.say("Lovely weather.").text == grounded.LISTENING
 
 
 def test_what_changed_is_answered_now_and_before(table: Table) -> None:
+    table.now = START - timedelta(days=4)
     table.say("I live in Rome.")
+    table.now = START
     moved = table.say("I moved to Oslo last week.")
     assert table.say("Where do I live?").text == "It is Oslo."
     assert table.voice.lines() == [
         "- (February 2026) your home city: Oslo",
-        "- (March 2026) your former home city: Rome",
+        "- (February 2026) your former home city: Rome",
     ]
     assert table.say("Where did I live before?").text == "It is Rome."
     new = table.friend.memory("ada").get(moved.noted[0].id)
-    assert new and new.valid_from and new.valid_from < START
+    assert new and new.valid_from
+    assert START - timedelta(days=4) < new.valid_from < START, "last week, but after it was Rome"
 
 
 def test_a_time_in_the_question_picks_what_held_then(table: Table) -> None:
@@ -257,7 +261,7 @@ def test_an_unreachable_server_is_said_and_survived(tmp_path: Path) -> None:
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """A models folder with a tiny random friend, summarizer, and adapter of ben's."""
-    torch_fit = FitParams(steps=1, precision="32-true", accelerator="cpu")
+    torch_fit = FitParams(steps=1, lr=1e-3, precision="32-true", accelerator="cpu")
     params = BaseParams(hidden=32, layers=2, heads=2, ffn=32, fit=torch_fit)
     tokenizer = train_tokenizer(["my cat is called Miro. good morning to you"] * 9, 300)
     model = models.build(params, tokenizer, 0)

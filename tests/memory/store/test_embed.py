@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oldfriend.errors import CheckpointError, InputError
+from oldfriend.errors import InputError
+from oldfriend.lm.minilm import PACKAGE
 from oldfriend.memory.store.embed import Cached, HashEmbedder, TokenReader, Vectors, embedder
-from oldfriend.memory.store.minilm import PACKAGE, MiniLM, _batches, check_hash
+from oldfriend.memory.store.minilm import MiniLM, _batches
 
 TEXTS = ["I adopted a beagle.", "We got a dog!", "The interest rate rose again.", "", "a" * 3000]
 needs_weights = pytest.mark.skipif(
@@ -86,15 +87,6 @@ def test_no_texts_give_no_rows() -> None:
 def test_a_folder_that_is_not_there_is_not_looked_up_anywhere(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         embedder(str(tmp_path / "none"))
-
-
-def test_other_weights_are_not_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(b"not the model")
-    with pytest.raises(CheckpointError, match="not loading it"):
-        check_hash(path, "0" * 64)
-    with pytest.raises(CheckpointError, match="is not there"):
-        check_hash(tmp_path / "none", "0" * 64)
 
 
 @settings(deadline=None)

@@ -1,13 +1,13 @@
 """Many people, random operations, and a plain dict that knows what each of them may see.
 
-OLDFRIEND_EXAMPLES, OLDFRIEND_STEPS and OLDFRIEND_USERS set the size; every step is OPERATIONS
-operations. 100 users x 1,000 operations are 100 examples x 50 steps with 100 users.
+OLDFRIEND_USERS, OLDFRIEND_EXAMPLES and OLDFRIEND_OPERATIONS (of one step of daily life) set the
+size; 100, 100 and 100 make more than 1,000 operations for each of 100 users. -s tells the number.
 """
 
 import os
 import shutil
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -27,9 +27,9 @@ from oldfriend.memory.store.record import MemoryRecord
 from oldfriend.memory.store.user import UserMemory
 
 EXAMPLES = int(os.environ.get("OLDFRIEND_EXAMPLES", "3"))
-STEPS = int(os.environ.get("OLDFRIEND_STEPS", "12"))
 USERS = int(os.environ.get("OLDFRIEND_USERS", "8"))
-OPERATIONS = 20  # of a step
+OPERATIONS = int(os.environ.get("OLDFRIEND_OPERATIONS", "20"))
+DONE: Counter[str] = Counter()
 
 users = st.integers(0, USERS - 1).map(lambda n: f"user{n}")
 seeds = st.integers(0, 2**32)
@@ -50,6 +50,7 @@ class People(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.pool.close()
         shutil.rmtree(self.folder)
+        print(f"{sum(DONE.values())} operations", dict(DONE), end="\r")
 
     def memory(self, user: str) -> UserMemory:
         return self.pool.of(user)
@@ -68,7 +69,9 @@ class People(RuleBasedStateMachine):
             self.search, self.look, self.archive, self.recall, self.change, self.meddle,
         ]  # fmt: skip
         for _ in range(OPERATIONS):
-            rng.choice(everyday)(user, rng)
+            act = rng.choice(everyday)
+            act(user, rng)
+            DONE[act.__name__] += 1
             user = user if rng.random() < 0.5 else f"user{rng.randrange(USERS)}"
 
     @rule(user=users, seed=seeds)
@@ -77,6 +80,7 @@ class People(RuleBasedStateMachine):
         if mine and Random(seed).random() < 0.5:
             chosen = Random(seed).choice(sorted(mine))
             erasure = self.memory(user).forget([chosen], START)
+            DONE["forget"] += 1
             assert chosen in erasure.ids and erasure.done
             for id in erasure.ids:
                 self.forgotten[user][id] = mine.pop(id)
@@ -85,6 +89,7 @@ class People(RuleBasedStateMachine):
     def forget_all(self, user: str, seed: int) -> None:
         if Random(seed).random() < 0.1:
             self.memory(user).forget_all(START)
+            DONE["forget_all"] += 1
             self.truth.pop(user, None)
             self.forgotten.pop(user, None)
             self.archived = {(who, id) for who, id in self.archived if who != user}
@@ -203,6 +208,6 @@ class People(RuleBasedStateMachine):
 
 TestPeople = People.TestCase
 TestPeople.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, derandomize=True,
+    max_examples=EXAMPLES, stateful_step_count=40 if EXAMPLES > 10 else 12, deadline=None, derandomize=True,
     suppress_health_check=list(HealthCheck), print_blob=True,
 )  # fmt: skip
