@@ -38,13 +38,15 @@ def main(
     seeds: Annotated[list[int], typer.Argument(help="Seeds to train beside the pipeline's own.")],
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = METRICS / "bench/seeds.json",
     family: Annotated[str, typer.Option(help="Another architecture from scratch.")] = "",
+    share: Annotated[float, typer.Option(help="Share of the steps, for a quick look.")] = 1.0,
 ) -> None:
     """Train the default pipeline from other seeds and report means and spread."""
     params = Params.load()
     if family:
         model = params.base.model_copy(update={"family": family})
         params = params.model_copy(update={"base": model})
-    runs = [] if family else [_committed()]
+    params = _shortened(params, share)
+    runs = [] if family or share < 1 else [_committed()]
     for seed in seeds:
         runs.append(_pipeline(params, seed))
     figures = spread(runs)
@@ -80,6 +82,17 @@ def _pipeline(params: Params, seed: int) -> dict[str, float]:
             out=folder / "summarizer",
         )
     return _chosen({"ground": grounded, "summarizer": noted})
+
+
+def _shortened(params: Params, share: float) -> Params:
+    """The same settings with a ``share`` of the optimizer steps."""
+    stages = ("base", "ground", "summarizer")
+    shorter = {}
+    for name in stages:
+        stage = getattr(params, name)
+        fit = stage.fit.model_copy(update={"steps": max(1, round(stage.fit.steps * share))})
+        shorter[name] = stage.model_copy(update={"fit": fit})
+    return params.model_copy(update=shorter)
 
 
 def _committed() -> dict[str, float]:

@@ -40,7 +40,7 @@ RULE = Calibration(
 )
 _EMPTY = {
     "a", "did", "do", "does", "i", "in", "is", "it", "me", "my", "now", "of", "on", "s", "the",
-    "to", "was", "what", "you",
+    "to", "was", "what", "where", "you",
 }  # fmt: skip
 
 

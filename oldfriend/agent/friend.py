@@ -6,6 +6,7 @@ recalled text nor of the friend's own words.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
@@ -208,7 +209,9 @@ class Friend:
             hits = grounded.usable(state, self._retriever.search(memory, query))
         with timed(seconds, "decide"):
             asked = resolve(text, now, otherwise="past")
-            decision = decide(text, hits, self._calibration)
+            decision = decide(text, grounded.among_others(hits), self._calibration)
+            real = tuple(choice for choice in decision.choices if choice.hit in hits)
+            decision = replace(decision, choices=real)
             interval = asked.interval if asked else None
             records = grounded.shown(state, decision, interval, now, params.memories)
         return Looked(tuple(hits), asked, decision, tuple(records))

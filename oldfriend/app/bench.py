@@ -1,10 +1,11 @@
 """``oldfriend bench``: run one benchmark, show it as a table, keep it as JSON."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +28,7 @@ def show(name: str, data: Path | None, json: Path | None) -> None:
     console.print(_metrics(name, found.metrics))
     for title, rows in found.tables.items():
         if rows:
-            console.print(_rows(title, rows))
+            console.print(*_rows(title, rows))
             _write_csv(target.with_name(f"{target.stem}.{title}.csv"), rows)
     console.print(f"written to {target}", soft_wrap=True)
 
@@ -67,16 +68,22 @@ def _metrics(name: str, metrics: dict[str, float]) -> Table:
     return table
 
 
-def _rows(title: str, rows: list[Row]) -> Table:
-    """A row each; a column of spreads is shown within that of its means."""
+def _rows(title: str, rows: list[Row]) -> Iterator[Table]:
+    """A row each, so many figures beside each other as a terminal has room for; a column of
+    spreads is shown within that of its means."""
     names = [key for key in rows[0] if not key.endswith("_sd")]
-    table = Table(title=title, title_justify="left")
-    for key in names:
-        left = isinstance(rows[0][key], str)
-        table.add_column(key.replace("_", " "), justify="left" if left else "right")
-    for row in rows:
-        table.add_row(*(_cell(row, key) for key in names))
-    return table
+    words = [key for key in names if isinstance(rows[0][key], str)]
+    figures = [key for key in names if key not in words]
+    room = 3 if any(f"{key}_sd" in rows[0] for key in figures) else 6
+    for start in range(0, len(figures), room):
+        shown = [*words, *figures[start : start + room]]
+        table = Table(title=title, title_justify="left", box=SIMPLE)
+        for key in shown:
+            left = key in words
+            table.add_column(key, justify="left" if left else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(_cell(row, key) for key in shown))
+        yield table
 
 
 def _write_csv(path: Path, rows: list[Row]) -> None:

@@ -1,5 +1,7 @@
 """``oldfriend chat``: a conversation in the terminal, remembered from one day to the next."""
 
+import os
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +38,8 @@ Clock = Callable[[], datetime]
 
 def talk(user: str, models: Path, memory: Path, url: str = "", encoder: str = "minilm") -> None:
     """Talk until Ctrl-D or Ctrl-C; the conversation is then summed up."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # nobody can act on its advice here
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     with open_friend(memory, models, url, encoder, must_exist=False) as friend:
         Chat(friend, user, Console()).run()
 

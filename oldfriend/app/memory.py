@@ -70,10 +70,7 @@ def search(
     with open_friend(memory, MODELS, url, encoder) as friend:
         hits = friend.look(user, words).hits[:limit]
         if as_json:
-            rows = [
-                {"score": h.score, "match": h.match, "parts": dict(h.parts), **_row(h.record)}
-                for h in hits
-            ]
+            rows = [{"score": h.score, "parts": dict(h.parts), **_row(h.record)} for h in hits]
             print(json.dumps(rows, indent=2, ensure_ascii=False))
         else:
             Console().print(hit_table(hits) if hits else f"nothing found for '{user}'")
@@ -243,10 +240,7 @@ def why(
             chosen = [
                 {"how": c.how, "p": c.probability, **_row(c.hit.record)} for c in decision.choices
             ]
-            told = {
-                "needed": decision.needed, "need": decision.need, "say": decision.say,
-                "reason": decision.reason, "choices": chosen,
-            }  # fmt: skip
+            told = {"needed": decision.needed, "reason": decision.reason, "choices": chosen}
             print(json.dumps(told, indent=2, ensure_ascii=False))
             return
         console = Console()
@@ -263,10 +257,8 @@ def reindex(memory: Memory = FOLDER, url: Url = "", encoder: Encoder = MINILM) -
     from oldfriend.memory.store.pool import MemoryPool
 
     there(memory)
-    key = os.environ.get("QDRANT_API_KEY")
-    with MemoryPool.open(
-        memory, embedder(encoder), url=url or None, api_key=key, reindex=True
-    ) as pool:
+    vectors, key = embedder(encoder), os.environ.get("QDRANT_API_KEY")
+    with MemoryPool.open(memory, vectors, url=url or None, api_key=key, reindex=True) as pool:
         waiting = pool.behind
         count = sum(len(pool.of(user).records()) for user in pool.users())
     if waiting:

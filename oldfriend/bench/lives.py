@@ -42,7 +42,7 @@ Scores = dict[str, list[float]]  # one value a question, fact or life
 def run(
     data: Path = Path("data/seeds"),
     *,
-    lives: int = 8,
+    lives: int = 4,
     seeds: Sequence[int] = (0, 1, 2),
     capacity: int = 200,
     noise: Noise = NOISY,

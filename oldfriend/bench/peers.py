@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import nan
 from pathlib import Path
 from random import Random
 from statistics import fmean
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from oldfriend.bench.locomo import talks
 from oldfriend.bench.recall import Talk, recall, records, scratch_pool
+from oldfriend.bench.ways import Vectors
 from oldfriend.errors import MissingDataError
 from oldfriend.memory.store.embed import Embedder, Tokens, embedder
 from oldfriend.memory.store.keys import key
@@ -57,7 +59,7 @@ class Ours:
     """A pool, searched as a friend searches it."""
 
     def __init__(self, pool: MemoryPool, embed: Embedder) -> None:
-        self._pool, self._retriever = pool, Retriever(embed)
+        self._pool, self._embed, self._retriever = pool, embed, Retriever(embed)
 
     def fill(self, records: Sequence[MemoryRecord]) -> None:
         self._pool.of(records[0].user).add(records, at=records[-1].created_at)
@@ -65,6 +67,10 @@ class Ours:
     def search(self, user: str, text: str, limit: int, now: datetime) -> list[UUID]:
         hits = self._retriever.search(self._pool.of(user), Query(text, limit=limit, now=now))
         return [hit.record.id for hit in hits]
+
+    def without_late_interaction(self) -> "Ours":
+        """The same pool, searched by hybrid query and rescoring alone."""
+        return Ours(self._pool, Vectors(self._embed))
 
 
 class Mem0:
@@ -102,10 +108,11 @@ def run(
     tell: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Metrics ``<peer>.recall_at_<k>.<overall|cat1_4>`` with LoCoMo in ``data``, of its first
-    ``conversations``; ``<peer>.<write|search>_<p50|p95|cpu_p50>_ms.<size>``, and the ratio of mem0
-    to ours under ``ratio.``. MissingDataError without mem0.
+    ``conversations``; ``<peer>.<write|search>_<p50|p95|cpu_p50>_ms.<size>``, for us ``hybrid`` too,
+    which is search without late interaction; and mem0 to ours under ``ratio.``.
 
     ``embed`` is for recall; vectors in the timing are made up. Table ``peers``: a row for each.
+    MissingDataError without mem0 or without LoCoMo in ``data``.
     """
     _mem0()  # before any work is done
     metrics: dict[str, float] = {}
@@ -167,10 +174,14 @@ def _times(peer: Peer, size: int) -> dict[str, float]:
     now = turns[-1].created_at + timedelta(days=1)
     peer.fill(turns[:size])
     peer.search("ada", asked[0], 10, now)  # what is read once is read
-    return {
+    found = {
         **_timed("write", [partial(peer.fill, [turn]) for turn in turns[size:]]),
         **_timed("search", [partial(peer.search, "ada", text, 10, now) for text in asked]),
     }
+    if isinstance(peer, Ours):
+        search = peer.without_late_interaction().search
+        found |= _timed("hybrid", [partial(search, "ada", text, 10, now) for text in asked])
+    return found
 
 
 def _timed(name: str, calls: Sequence[Callable[[], object]]) -> dict[str, float]:
@@ -261,7 +272,7 @@ def _words(count: int, rng: Random) -> list[str]:
 def _table(metrics: dict[str, float]) -> list[Row]:
     names = [place.partition(".")[2] for place in metrics if place.startswith("ours.")]
     return [
-        {"metric": what, "ours": metrics[f"ours.{what}"], "mem0": metrics[f"mem0.{what}"],
-         "ratio": metrics.get(f"ratio.{what}", float("nan"))}
+        {"metric": what, "ours": metrics[f"ours.{what}"], "mem0": metrics.get(f"mem0.{what}", nan),
+         "ratio": metrics.get(f"ratio.{what}", nan)}
         for what in names
     ]  # fmt: skip

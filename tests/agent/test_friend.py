@@ -293,6 +293,15 @@ def test_with_real_models_and_a_persons_own_adapter(tiny: Path, tmp_path: Path) 
         friend.turn("ben", "my cat is called Miro", now=START)
 
 
+def test_the_very_first_memory_is_found_with_the_default_calibration(tmp_path: Path) -> None:
+    with Table(tmp_path) as table:
+        table.friend._calibration = None
+        note = table.say("My cat is called Miro.").noted[0]
+        looked = table.friend.look("ada", "What is my cat called?", now=table.now)
+        assert [choice.hit.record.id for choice in looked.decision.choices] == [note.id]
+        assert table.friend.look("ada", "Where do I live?", now=table.now).decision.choices == ()
+
+
 def test_messages_must_say_something_and_be_short(table: Table) -> None:
     for text in ("", "  \n", "x" * 4001):
         with pytest.raises(InputError, match="say"):

@@ -96,6 +96,7 @@ def test_both_are_asked_and_the_ratio_is_theirs_to_ours(stand_in: None, tmp_path
             assert 0 < metrics[f"{name}.{what}_p50_ms.20"] <= metrics[f"{name}.{what}_p95_ms.20"]
     ratio = metrics["mem0.search_p50_ms.20"] / metrics["ours.search_p50_ms.20"]
     assert metrics["ratio.search_p50_ms.20"] == ratio
+    assert metrics["ours.hybrid_p50_ms.20"] > 0 and "mem0.hybrid_p50_ms.20" not in metrics
     assert {row["metric"] for row in outcome.tables["peers"]} >= {"write_p95_ms.20"}
     assert "ours: conv-1" in said and "mem0: 20 memories" in said
 

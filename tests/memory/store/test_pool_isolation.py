@@ -208,6 +208,6 @@ class People(RuleBasedStateMachine):
 
 TestPeople = People.TestCase
 TestPeople.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=40 if EXAMPLES > 10 else 12, deadline=None, derandomize=True,
-    suppress_health_check=list(HealthCheck), print_blob=True,
+    max_examples=EXAMPLES, stateful_step_count=40 if EXAMPLES > 10 else 12, deadline=None,
+    derandomize=True, suppress_health_check=list(HealthCheck), print_blob=True,
 )  # fmt: skip
