@@ -35,7 +35,7 @@ def operation(seed: int, number: int, state: State) -> Sequence[Entry] | list[UU
     """What comes next: entries to write, or ids to forget."""
     rng = Random(f"{seed} {number}")
     alive = list(state)
-    text = f"{sentence(rng)} entry{number}"
+    text = f"{sentence(rng)} entry{number:06}"
     choice = rng.random() if len(alive) > 8 else 0.0
     if choice < 0.35:
         count = rng.randrange(1, 4)
@@ -43,7 +43,7 @@ def operation(seed: int, number: int, state: State) -> Sequence[Entry] | list[UU
         return [Add(at=START, record=record) for record in said]
     if choice < 0.55:  # the world changed
         slot = rng.choice(SLOTS)
-        new = fact(slot, f"value{number}", 3 * number)
+        new = fact(slot, f"value{number:06}", 3 * number)
         held = [r.id for r in state.history(slot) if r.current]
         over: list[Entry] = [Supersede(at=START, old=id, new=new.id) for id in held]
         return [Add(at=START, record=new), *over]
