@@ -1,5 +1,6 @@
 """LoRA on the token mixers only, so that adapters outlive any surgery on the FFNs."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -10,6 +11,9 @@ from transformers import PreTrainedModel
 
 from oldfriend.errors import CheckpointError
 from oldfriend.lm.settings import LoraParams
+
+# peft asks transformers for an attribute by its old name; nothing a user could mend
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 _MIXER_BLOCKS = ("self_attn", "conv")  # attention, LFM2's gated short convolution
 

@@ -36,7 +36,7 @@ def test_help_is_light() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "heavy: []"
-    for command in ("doctor", "preset", "report", "note", "ask", "ui"):
+    for command in ("doctor", "preset", "report", "note", "ask", "ui", "chat", "memory", "bench"):
         assert command in done.stdout
 
 
