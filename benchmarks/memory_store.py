@@ -31,7 +31,7 @@ from oldfriend.memory.store.pool import MemoryPool
 from oldfriend.memory.store.record import MemoryRecord, Source
 from oldfriend.memory.store.sparse import question
 
-SIZE, WORDS, SESSION = 384, 12, 40  # vector size, words a turn, turns a session
+SIZE, WORDS, SESSION = 384, (4, 20), 40  # vector size, words a turn, turns a session
 START = datetime(2024, 1, 1, tzinfo=UTC)
 VOCABULARY = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in ("a", "e", "io", "u") for c in
               ("ban", "del", "fir", "gol", "kem", "lut", "mis", "nor", "pex", "rim")]  # fmt: skip
@@ -54,7 +54,8 @@ class RandomEncoder:
 def said(user: str, place: int, rng: Random) -> MemoryRecord:
     """Turn ``place`` of ``user``, an hour after the one before."""
     # Some words are much more frequent than others, as in talk.
-    words = (VOCABULARY[int(len(VOCABULARY) * rng.random() ** 2)] for _ in range(WORDS))
+    count = rng.randint(*WORDS)
+    words = (VOCABULARY[int(len(VOCABULARY) * rng.random() ** 2)] for _ in range(count))
     return MemoryRecord(
         id=UUID(int=rng.getrandbits(128)), user=user, kind="turn", text=" ".join(words),
         created_at=START + timedelta(hours=place), importance=rng.randrange(1, 11),

@@ -24,11 +24,9 @@ HERE = Path(__file__).parent
 def run_until_killed(folder: Path, seed: int, first: int, rng: Random) -> tuple[int, str]:
     """Let the worker live for a while; the first operation that it did not acknowledge, and what
     it was doing."""
-    worker = subprocess.Popen(
-        [sys.executable, str(HERE / "kill_worker.py"), str(folder), str(seed), str(first)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert worker.stdout is not None and worker.stderr is not None
+    command = [sys.executable, str(HERE / "kill_worker.py"), str(folder), str(seed), str(first)]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
     lines: list[str] = []
     # Every second time while something is being erased, the slowest and most delicate of all.
     most, wanted = rng.randrange(5, 60), "forget" if rng.random() < 0.5 else "write"
@@ -38,9 +36,8 @@ def run_until_killed(folder: Path, seed: int, first: int, rng: Random) -> tuple[
             break
     sleep(rng.random() * (0.5 if wanted == "forget" else 0.02))
     worker.kill()
-    rest, trouble = worker.communicate()
-    assert worker.returncode == -9, trouble
-    lines += rest.splitlines()
+    lines += worker.stdout.read().splitlines()
+    assert worker.wait() == -9, "it died by itself"
     done = [int(line.split()[1]) for line in lines if line.startswith("done")]
     doing = lines[-1].split()[2] if lines[-1].startswith("begin") else "between"
     return (done[-1] + 1 if done else first), doing
