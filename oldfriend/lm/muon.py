@@ -53,7 +53,8 @@ class MuonAdamW(torch.optim.Optimizer):
         ):
             if params:
                 group = {"params": params, "lr": others_lr, "weight_decay": decay, "muon": False}
-                groups.append(group)
+                # "fused" makes torch load the step count onto the parameter's device
+                groups.append(group | {"fused": True})
         super().__init__(groups, {"lr": lr})
 
     @torch.no_grad()
