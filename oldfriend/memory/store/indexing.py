@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 import numpy as np
@@ -30,6 +30,13 @@ class Encoder(Protocol):
     @property
     def size(self) -> int: ...
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
+@runtime_checkable
+class Cache(Protocol):
+    """Whatever keeps something of memories outside of the pool, as an encoder may."""
+
+    def clear(self) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ of the first, so this one is taken before anything else is touched."""
 import fcntl
 import os
 from pathlib import Path
-from types import TracebackType
 
 from oldfriend.errors import InputError, OldFriendError
 
@@ -45,10 +44,5 @@ class Lock:
     def __enter__(self) -> "Lock":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()

@@ -6,8 +6,6 @@ from itertools import islice
 from pathlib import Path
 from threading import RLock
 from time import monotonic
-from types import TracebackType
-from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from oldfriend.errors import InputError
@@ -15,7 +13,7 @@ from oldfriend.memory.store import rights
 from oldfriend.memory.store.books import Books, Person
 from oldfriend.memory.store.edge import EdgeEngine
 from oldfriend.memory.store.engine import Engine, EngineDownError, Plan, Scored, search
-from oldfriend.memory.store.indexing import WINDOW, Draft, Encoder, Indexer
+from oldfriend.memory.store.indexing import WINDOW, Cache, Draft, Encoder, Indexer
 from oldfriend.memory.store.journal import Entry, Opened
 from oldfriend.memory.store.lexical import search_lexically
 from oldfriend.memory.store.lock import Lock
@@ -29,13 +27,6 @@ LINE_ENTRIES = 1000  # of one write; more go into several lines
 PAGE = 1000  # points written to the engine at once
 
 log = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class Cache(Protocol):
-    """Whatever keeps something of memories outside of the pool."""
-
-    def clear(self) -> None: ...
 
 
 class MemoryPool:
@@ -167,12 +158,7 @@ class MemoryPool:
     def __enter__(self) -> "MemoryPool":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # For UserMemory and rights, which know whose memories they ask for

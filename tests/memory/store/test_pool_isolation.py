@@ -1,7 +1,7 @@
 """Many people, random operations, and a plain dict that knows what each of them may see.
 
 OLDFRIEND_USERS, OLDFRIEND_EXAMPLES and OLDFRIEND_OPERATIONS (of one step of daily life) set the
-size; 100, 100 and 100 make more than 1,000 operations for each of 100 users. -s tells the number.
+size; 100, 100 and 250 make 1,000 operations for each of 100 users. -s tells the number.
 """
 
 import os
