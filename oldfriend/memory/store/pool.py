@@ -40,9 +40,8 @@ class MemoryPool:
     def __init__(self, folder: Path, indexer: Indexer, engine: Engine, name: str) -> None:
         self.folder, self.indexer, self.engine = folder, indexer, engine
         self.books = Books(folder / "journals")
-        self.caches: list[Cache] = []  # of texts or vectors, to be cleared after an erasure
-        if isinstance(indexer.encoder, Cache):
-            self.caches.append(indexer.encoder)
+        # Whatever is here is cleared by every erasure; others may add theirs.
+        self.caches = [indexer.encoder] if isinstance(indexer.encoder, Cache) else list[Cache]()
         self._engine_name = name
         self._behind: dict[str, int] = {}
         self._down_since: float | None = float("-inf")  # not connected yet
@@ -112,8 +111,7 @@ class MemoryPool:
         return sum(self._behind.values())
 
     def catch_up(self) -> int:
-        """Bring the engine up to the journals; how many entries it took in. A server is asked at
-        once, and if it still does not answer all stays as it is."""
+        """Bring the engine up to the journals; how many entries it took in."""
         with self._turn:
             before = self.behind
             if self._down_since is not None:
@@ -137,8 +135,7 @@ class MemoryPool:
             self.flush()
 
     def flush(self) -> None:
-        """Let the engine write to disk, so that the next open has nothing to replay. Takes up to
-        some 100 ms: not in the middle of a turn."""
+        """Let the engine write to disk. Takes up to some 100 ms: not in the middle of a turn."""
         with self._turn:
             try:
                 self.engine.flush()
@@ -249,8 +246,7 @@ class MemoryPool:
     # Within
 
     def _settle(self, person: Person) -> bool:
-        """Compare the engine with a person's records and mend the difference; False if it does not
-        answer."""
+        """Mend what differs between engine and records; False if it does not answer."""
         if not self.awake():
             return False
         try:
