@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from oldfriend.errors import CheckpointError, MissingDataError
 from oldfriend.lm.settings import BaseParams
+from oldfriend.lm.steady import settle_vector_math
 from oldfriend.lm.tokenizer import ensure_chat
 
 FAMILIES = ("lfm2", "llama", "qwen2", "qwen3", "mistral")
@@ -52,6 +53,7 @@ def build(params: BaseParams, tokenizer: PreTrainedTokenizerBase, seed: int) -> 
     else:
         kind = {"llama": LlamaConfig, "qwen3": Qwen3Config, "mistral": MistralConfig}
         config = kind[params.family](**shared, head_dim=params.hidden // params.heads)
+    settle_vector_math()
     torch.manual_seed(seed)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     return model
@@ -63,6 +65,7 @@ def load(source: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     Raises MissingDataError if there is nothing at ``source`` and CheckpointError if what is there
     is broken, pickled, or of a family whose packing and adapters we have not proven.
     """
+    settle_vector_math()
     transformers_logging.disable_progress_bar()
     if isinstance(source, Path) and not source.is_dir():  # never ask a hub for a folder of ours
         raise MissingDataError(f"no model at '{source}'; run the stage that makes it: dvc repro")
