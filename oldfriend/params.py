@@ -11,7 +11,7 @@ from oldfriend.corpus.settings import CurateParams
 from oldfriend.errors import MissingDataError, ParamsError
 from oldfriend.files import atomic_write
 from oldfriend.lm.settings import BaseParams, Settings
-from oldfriend.memory.settings import GroundParams, SummarizerParams
+from oldfriend.memory.settings import GroundParams, SummarizerParams, TaggerParams
 
 PARAMS = Path("params.yaml")
 PRESETS = Path("presets")
@@ -25,6 +25,7 @@ class Params(Settings):
     curate: CurateParams
     base: BaseParams
     ground: GroundParams
+    tagger: TaggerParams
     summarizer: SummarizerParams
 
     @classmethod

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("curate", "base", "ground", "summarizer")
+STAGES = ("curate", "base", "ground", "tagger", "summarizer")
 SPEEDS = ("tokens_per_s",)  # the only metrics that may differ between two runs
 FIT = {"steps": 40, "rows": 2, "row_tokens": 384, "checkpoint_every": 2, "compile": False}
 TINY: dict[str, Any] = {
@@ -24,9 +24,11 @@ TINY: dict[str, Any] = {
     },
     "base": {"vocab": 600, "hidden": 32, "layers": 2, "heads": 2, "ffn": 64, "fit": FIT},
     "ground": {"fit": FIT, "max_new_tokens": 8},
+    "tagger": {"fit": FIT | {"steps": 20}},
     "summarizer": {
         "fit": FIT,
         "user_fit": FIT | {"steps": 4},
+        "user_tag_fit": FIT | {"steps": 4},
         "max_eval": 20,
         "users": 1,
         "max_new_tokens": 8,
@@ -108,7 +110,7 @@ def test_every_stage_leaves_metrics_outputs_and_a_run(finished: Path) -> None:
 
     for stage in STAGES:
         assert metrics(finished, stage), stage
-    for model in ("base", "friend", "summarizer"):
+    for model in ("base", "friend", "tagger", "summarizer"):
         assert (finished / "models" / model / "meta.json").is_file()
     assert (finished / "data" / "curated" / "card.html").is_file()
     mlflow.set_tracking_uri(f"sqlite:///{finished / 'mlflow.db'}")
@@ -131,7 +133,7 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["base", "ground", "summarizer"])
+@pytest.mark.parametrize("stage", ["base", "ground", "tagger", "summarizer"])
 def test_a_killed_stage_continues_to_the_same_metrics(finished: Path, stage: str) -> None:
     undisturbed = metrics(finished, stage)
     kill_in(finished, stage)

@@ -36,8 +36,8 @@ def grounding(
 ) -> list[GroundExample]:
     """Cut ``count`` examples whose kinds have the proportions of ``mix``.
 
-    The number of memories is uniform from 1 to ``max_memories``, that of the exchanges before the
-    message from 0 to ``max_exchanges``. Everything in an example comes
+    The number of memories is uniform from 1 (from 0 where the answer needs none) to
+    ``max_memories``, that of the exchanges before the message from 0 to ``max_exchanges``. Everything in an example comes
     from one split; ``user`` and ``MemoryLine.owner`` are names, which no two people share.
     """
     tables = {
@@ -256,8 +256,9 @@ class _Table:
         hard: Sequence[MemoryLine],
     ) -> tuple[MemoryLine, ...]:
         """``present`` lines of the slot among distractors: ``hard`` ones, the same slot of other
-        people, other slots."""
-        number = self._rng.randint(1, self._max)
+        people, other slots. Where none must be present there may be no line at all: so every
+        friendship begins."""
+        number = self._rng.randint(1 if present else 0, self._max)
         own = {line.value for line in lines if line.slot == slot}
         same = self._rng.sample(self._everybody[slot], min(len(self._everybody[slot]), 6))
         others = [line for line in same if line.owner != life.name and line.value not in own]

@@ -155,7 +155,7 @@ def fingerprint(model: nn.Module, documents: Sequence[Document], fit: FitParams,
     """Hash of everything that decides a run: settings, seed, data and starting weights."""
     digest = hashlib.sha256(json.dumps([fit.model_dump(), seed]).encode())
     for document in documents:
-        digest.update(repr((document.ids, document.learn)).encode())
+        digest.update(repr(document).encode())
     for name, weight in sorted(model.state_dict().items()):
         digest.update(f"{name}{tuple(weight.shape)}{weight.double().sum().item()}".encode())
     return digest.hexdigest()[:16]

@@ -7,7 +7,9 @@ the first batch differ in the last bit in one process out of ten: enough for ano
 
 import torch
 
-FUNCTIONS = "acos asin atan cos cosh erf erfc erfinv exp expm1 log log10 log1p log2 sin sinh sqrt tan tanh"  # fmt: skip
+FUNCTIONS = (
+    "acos asin atan cos cosh erf erfc erfinv exp expm1 log log10 log1p log2 sin sinh sqrt tan tanh"
+)
 
 
 def settle_vector_math() -> None:

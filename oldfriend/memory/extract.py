@@ -19,19 +19,25 @@ from oldfriend.lm import model as models
 from oldfriend.lm.chat import answer_documents
 from oldfriend.lm.fit import Run, fit_model
 from oldfriend.lm.generate import Answer, generate_scored
-from oldfriend.memory import notes
+from oldfriend.memory import notes, opinions, tagger
 from oldfriend.memory.keywords import KeywordExtractor
 from oldfriend.memory.notes import Note, NoteGrammar, Slots
+from oldfriend.memory.opinions import Read, Weights
 from oldfriend.memory.scores import note_scores
 from oldfriend.memory.settings import SummarizerParams
+from oldfriend.memory.tagger import Tagger
 from oldfriend.outcome import Outcome
 
-SLOTS, THRESHOLD = "slots.json", "threshold"
+SLOTS, THRESHOLD, WEIGHTS = "slots.json", "threshold", "weights"
+TAGGER = "tagger"  # folder of a person's own tagger adapter, inside their adapter's
 
 
 @dataclass(frozen=True)
 class Summarizer:
-    """A model with its note grammar; notes less certain than ``threshold`` are not written."""
+    """A model with its note grammar; notes less certain than ``threshold`` are not written.
+
+    Where there is a ``second`` reader, ``weights`` say how much each is believed.
+    """
 
     model: Any
     tokenizer: PreTrainedTokenizerBase
@@ -39,9 +45,21 @@ class Summarizer:
     context_turns: int
     max_new_tokens: int
     threshold: float = 0.0
+    second: Tagger | None = None
+    weights: Weights = ()
 
-    def read(self, examples: Sequence[NoteExample]) -> list[list[tuple[Note, float]]]:
-        """Notes of every example with their probability, before the threshold."""
+    def read(self, examples: Sequence[NoteExample]) -> list[Read]:
+        """Notes of every example with their certainty, before the threshold."""
+        written = self.dictated(examples)
+        if self.second is None:
+            return written
+        marked = self.second.read([example.text for example in examples])
+        return [
+            opinions.together(*both, self.weights) for both in zip(written, marked, strict=True)
+        ]
+
+    def dictated(self, examples: Sequence[NoteExample]) -> list[Read]:
+        """What the language model alone notes, with its probability."""
         grammar = NoteGrammar(self.tokenizer, self.slots)
         texts = [example.text for example in examples]
         turns = self.context_turns
@@ -68,17 +86,24 @@ class Summarizer:
         """Notes of every example that are certain enough."""
         return self.certain(self.read(examples))
 
-    def certain(self, read: Sequence[Sequence[tuple[Note, float]]]) -> list[list[Note]]:
+    def certain(self, read: Sequence[Read]) -> list[list[Note]]:
         """The notes whose certainty reaches the threshold."""
         return [[note for note, sure in found if sure >= self.threshold] for found in read]
 
 
-def load(base: Path, adapter: Path, *, trainable: bool = False) -> Summarizer:
-    """The summarizer saved in ``adapter`` on the model in ``base``."""
+def load(
+    base: Path, adapter: Path, second: Path | None = None, *, trainable: bool = False
+) -> Summarizer:
+    """The summarizer saved in ``adapter`` on the model in ``base``.
+
+    ``second`` is the tagger it was calibrated with, if it was (default: ``tagger`` beside
+    ``base``). Raises MissingDataError if that is not there.
+    """
     model, tokenizer = models.load(base)
     meta = models.read_meta(adapter)
     slots = notes.load_slots(adapter / SLOTS)
     params = SummarizerParams.model_validate(meta["params"])
+    marks = second or base.parent / "tagger"
     return Summarizer(
         lora.load(model, adapter, trainable=trainable),
         tokenizer,
@@ -86,6 +111,8 @@ def load(base: Path, adapter: Path, *, trainable: bool = False) -> Summarizer:
         params.context_turns,
         params.max_new_tokens,
         float(meta[THRESHOLD]),
+        tagger.load(marks, adapter / TAGGER) if meta.get(WEIGHTS) else None,
+        tuple(meta.get(WEIGHTS, ())),
     )
 
 
@@ -97,9 +124,11 @@ def train(
     friend: Path,
     base: Path,
     out: Path,
+    second: Path | None = None,
 ) -> Outcome:
-    """Train the generic adapter on ``data/train.jsonl``; score it beside three baselines.
+    """Train the generic adapter on ``data/train.jsonl``; score it beside its parts and baselines.
 
+    Parts: the adapter without the ``second`` reader, that reader alone, both without a threshold.
     Baselines: ``friend`` without the adapter and ``base``, both asked the same way, and a keyword
     extractor fitted on the same training rows.
     """
@@ -129,24 +158,29 @@ def train(
             tokenizer, [notes.dialogue(e, params.context_turns) for e in val]
         ),
     )
-    summarizer = replace(untrained, model=adapted)
+    alone = replace(untrained, model=adapted)
+    summarizer = hear(alone, second if params.second_reader else None, val)
     threshold = calibrate(val, summarizer.read(val), params.max_false_memories)
     summarizer = replace(summarizer, threshold=threshold)
     read = summarizer.read(test)
     written = summarizer.certain(read)
     scores["summarizer"] = note_scores(test, written)
-    scores["ungated"] = note_scores(test, [[note for note, _ in found] for found in read])
+    scores["ungated"] = note_scores(test, _all(read))
+    scores["lm"] = note_scores(test, _all(alone.dictated(test)))
+    if summarizer.second:
+        marked = summarizer.second.read([example.text for example in test])
+        scores["tagger"] = note_scores(test, _all(marked))
     with atomic_folder(out) as folder:
         lora.save(adapted, folder)
         notes.save_slots(slots, folder / SLOTS)
         meta = {"params": params.model_dump(), "seed": run.seed, "base": str(friend.name)}
-        models.write_meta(folder, meta | {THRESHOLD: threshold})
+        models.write_meta(folder, meta | {THRESHOLD: threshold, WEIGHTS: summarizer.weights})
     metrics = dict(scores["summarizer"])
-    for name in ("base", "friend", "keywords", "ungated"):
+    for name in scores.keys() - {"summarizer"}:
         metrics |= {f"{key}_{name}": value for key, value in scores[name].items()}
     metrics |= {"val_loss": result.val_loss, "tokens_per_s": result.tokens_per_s}
     return Outcome(
-        metrics=metrics | {"threshold": threshold},
+        metrics=dict(sorted(metrics.items())) | {"threshold": threshold},
         tables={
             "baselines": [{"reader": name, **found} for name, found in scores.items()],
             "slots": by_slot(test, written),
@@ -155,11 +189,21 @@ def train(
     )
 
 
-def calibrate(
-    examples: Sequence[NoteExample],
-    read: Sequence[Sequence[tuple[Note, float]]],
-    max_false: float,
-) -> float:
+def hear(summarizer: Summarizer, second: Path | None, val: Sequence[NoteExample]) -> Summarizer:
+    """``summarizer`` with the tagger in ``second``, both weighed on ``val``."""
+    if second is None:
+        return summarizer
+    marks = tagger.load(second)
+    marked = marks.read([example.text for example in val])
+    weights = opinions.weigh(val, summarizer.dictated(val), marked)
+    return replace(summarizer, second=marks, weights=weights)
+
+
+def _all(read: Sequence[Read]) -> list[list[Note]]:
+    return [[note for note, _ in found] for found in read]
+
+
+def calibrate(examples: Sequence[NoteExample], read: Sequence[Read], max_false: float) -> float:
     """The lowest certainty at which at most ``max_false`` of the records written are false.
 
     If there is none, a certainty just above that of every record: then nothing is written.

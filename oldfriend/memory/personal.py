@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 
 from oldfriend.corpus.schema import NoteExample, read_rows, retold
 from oldfriend.errors import MissingDataError
@@ -22,8 +22,8 @@ from oldfriend.lm import lora
 from oldfriend.lm import model as models
 from oldfriend.lm.chat import answer_documents
 from oldfriend.lm.fit import Run, fit_model
-from oldfriend.memory import notes
-from oldfriend.memory.extract import SLOTS, THRESHOLD, Summarizer, load, sample
+from oldfriend.memory import notes, tagger
+from oldfriend.memory.extract import SLOTS, TAGGER, THRESHOLD, WEIGHTS, Summarizer, load, sample
 from oldfriend.memory.scores import note_scores
 from oldfriend.memory.settings import SummarizerParams
 from oldfriend.outcome import Outcome
@@ -54,13 +54,11 @@ def train(
     with atomic_folder(out) as folder:
         for person in people[: params.users]:
             set_peft_model_state_dict(summarizer.model, start)
-            row = _personalize(params, run, summarizer, person, replayed, everyone)
+            row, reader = _personalize(params, run, summarizer, person, replayed, everyone)
             row["others_loss"] = generic_everyone - row.pop("others")
             table.append({"user": person.name} | row)
-            lora.save(summarizer.model, folder / person.name)
-            notes.save_slots(known_slots(summarizer, person), folder / person.name / SLOTS)
             meta = {"params": params.model_dump(), "seed": run.seed, "user": person.name}
-            models.write_meta(folder / person.name, meta | {THRESHOLD: summarizer.threshold})
+            _save(reader, folder / person.name, meta)
     metrics = {f"user_{key}": value for key, value in _summary(table).items()} if table else {}
     return Outcome(metrics=metrics | {"users": float(len(table))}, tables={"users": table})
 
@@ -72,8 +70,9 @@ def _personalize(
     person: Path,
     replayed: Sequence[NoteExample],
     everyone: Sequence[NoteExample],
-) -> dict[str, Any]:
-    """Train on one person's early sessions; record F1 on the later ones before and after."""
+) -> tuple[dict[str, Any], Summarizer]:
+    """Train on one person's early sessions; record F1 on the later ones before and after, and the
+    reader that they have now."""
     own = list(read_rows(person / "train.jsonl", NoteExample))
     later = list(read_rows(person / "test.jsonl", NoteExample))
     if not own or not later:
@@ -90,6 +89,10 @@ def _personalize(
         summarizer.tokenizer, [notes.dialogue(e, params.context_turns) for e in lessons]
     )
     seeded = replace(run, checkpoints=run.checkpoints / person.name, logger=None)
+    if personal.second and params.user_tag_fit:
+        fit, adapter = params.user_tag_fit, params.user_lora
+        second = tagger.personal(personal.second, personal.slots, lessons, fit, adapter, seeded)
+        personal = replace(personal, second=second)
     fit_model(
         summarizer.model,
         documents,
@@ -99,12 +102,21 @@ def _personalize(
     )
     after = note_scores(later, personal.write(later))["record_f1"]
     others = [e for e in everyone if e.user != person.name]
-    return {
+    row = {
         "record_f1_generic": before,
         "record_f1": after,
         "gain": after - before,
         "others": note_scores(others, personal.write(others))["record_f1"],
     }
+    return row, personal
+
+
+def _save(reader: Summarizer, folder: Path, meta: dict[str, Any]) -> None:
+    lora.save(reader.model, folder)
+    notes.save_slots(reader.slots, folder / SLOTS)
+    models.write_meta(folder, meta | {THRESHOLD: reader.threshold, WEIGHTS: reader.weights})
+    if reader.second and isinstance(reader.second.network, PeftModel):
+        tagger.save(reader.second, folder / TAGGER, meta)
 
 
 def varied(

@@ -26,12 +26,19 @@ class GroundParams(Settings):
         return self
 
 
+class TaggerParams(Settings):
+    """MiniLM fine-tuned to mark the values worth remembering; the summarizer's second reader."""
+
+    fit: FitParams
+
+
 class SummarizerParams(Settings):
     """LoRA on ``friend`` that writes memory notes; then one per user that starts from it."""
 
     context_turns: int = Field(default=0, ge=0, le=16)  # turns shown before the one being read
     max_new_tokens: int = Field(default=32, ge=1, le=1024)
     max_false_memories: float = Field(default=0.04, ge=0, le=1)  # on val; sets the threshold
+    second_reader: bool = True  # hear the tagger too; false: the language model alone
     max_eval: int = Field(default=2000, ge=10)  # test examples that are scored
     lora: LoraParams = LoraParams()
     fit: FitParams
@@ -39,3 +46,5 @@ class SummarizerParams(Settings):
     replay: int = Field(default=3, ge=0, le=100)  # generic examples beside each of a user's
     variants: int = Field(default=4, ge=0, le=100)  # copies of a user's records with other values
     user_fit: FitParams
+    user_lora: LoraParams = LoraParams()  # of the tagger
+    user_tag_fit: FitParams | None = None  # None: people share the generic tagger

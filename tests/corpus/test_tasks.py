@@ -127,8 +127,16 @@ def test_memory_counts_are_about_uniform(real: Seeds) -> None:
     lives = simulate(SimulatorParams(people=40), real)[1]
     found = Counter(len(row.memories) for row in grounding(lives, real, Random(1), count=1_200))
 
-    assert set(found) == {1, 2, 3, 4, 5, 6}
-    assert min(found.values()) > 120
+    assert set(found) == {0, 1, 2, 3, 4, 5, 6}
+    assert min(count for lines, count in found.items() if lines) > 120
+
+
+def test_only_what_needs_no_memory_goes_without(real: Seeds) -> None:
+    lives = simulate(SimulatorParams(people=40), real)[1]
+    rows = [row for row in grounding(lives, real, Random(1), count=1_200) if not row.memories]
+
+    assert {row.kind for row in rows} == {"abstain", "plain"}
+    assert 20 < len(rows) < 120
 
 
 def test_golden_memory_is_there_once(examples: list[GroundExample]) -> None:

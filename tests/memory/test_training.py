@@ -17,8 +17,8 @@ from oldfriend.lm.fit import FitResult, Run, fit_model
 from oldfriend.lm.packing import Document
 from oldfriend.lm.settings import BaseParams, FitParams, LoraParams
 from oldfriend.lm.tokenizer import train_tokenizer
-from oldfriend.memory import extract, ground, notes, personal
-from oldfriend.memory.settings import GroundParams, SummarizerParams
+from oldfriend.memory import extract, ground, notes, personal, tagger
+from oldfriend.memory.settings import GroundParams, SummarizerParams, TaggerParams
 from oldfriend.outcome import Outcome
 
 VALUES = ("Miro", "Tibbles", "Ashby", "Quill", "Brindle", "Pax")
@@ -27,7 +27,13 @@ FIT = FitParams(
 )
 GROUND = GroundParams(fit=FIT, max_new_tokens=4, drill_share=0.2)
 NOTES = SummarizerParams(
-    fit=FIT, user_fit=FIT, lora=LoraParams(rank=2, alpha=4), users=2, max_eval=10, max_new_tokens=8
+    fit=FIT,
+    user_fit=FIT,
+    lora=LoraParams(rank=2, alpha=4),
+    users=2,
+    max_eval=10,
+    max_new_tokens=8,
+    user_tag_fit=FIT,
 )
 
 
@@ -85,8 +91,15 @@ def ground_it(world: Path, params: GroundParams = GROUND) -> Outcome:
     )
 
 
+def tag_it(world: Path) -> Outcome:
+    return tagger.train(
+        TaggerParams(fit=FIT), run=run(world), data=world / "notes", out=world / "models" / "tagger"
+    )
+
+
 def extract_it(world: Path, friend: str = "base", base: str = "base") -> Outcome:
     found = world / "models"
+    second = found / "tagger"
     return extract.train(
         NOTES,
         run=run(world),
@@ -94,6 +107,7 @@ def extract_it(world: Path, friend: str = "base", base: str = "base") -> Outcome
         friend=found / friend,
         base=found / base,
         out=found / "summarizer",
+        second=second if second.exists() else None,
     )
 
 
@@ -139,9 +153,12 @@ def test_ground(world: Path, method: str) -> None:
 
 
 def test_extract_then_personal(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    marked = tag_it(world)
+    assert_finite(marked)
+    assert {"gate_f1", "record_f1", "false_memory_rate", "val_loss"} <= set(marked.metrics)
     outcome = extract_it(world)
     wanted = ("gate_precision", "gate_recall", "gate_f1", "record_f1", "false_memory_rate")
-    readers = ("base", "friend", "keywords", "ungated")
+    readers = ("base", "friend", "keywords", "ungated", "lm", "tagger")
     names = {*wanted, *(f"{key}_{reader}" for key in wanted for reader in readers)}
     assert names | {"val_loss", "threshold", "tokens_per_s"} <= set(outcome.metrics)
     assert {"baselines", "slots", "samples"} == set(outcome.tables)
@@ -164,7 +181,9 @@ def test_extract_then_personal(world: Path, capsys: pytest.CaptureFixture[str]) 
     assert [row["user"] for row in own.tables["users"]] == ["ben", "cleo"]
     first = extract.load(world / "models" / "base", world / "models" / "users" / "ben")
     assert set(first.slots) == {"pet_name", "ben_find"}
-    assert made(world) == ["summarizer", "users"]
+    assert first.second is not None
+    assert set(first.second.slots) == {"pet_name", "ben_find"}
+    assert made(world) == ["summarizer", "tagger", "users"]
 
     (world / "models" / "base").rename(world / "models" / "friend")
     demo.note_table("my cat is called Miro", world / "models")
@@ -185,7 +204,9 @@ def test_extract_then_personal(world: Path, capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(MissingDataError, match="cleo has no examples"):
         personalize(world)
     assert [path.name for path in (world / "models" / "users").iterdir()] == ["kept"]
-    assert made(world) == ["summarizer", "users"]
+    assert first.second is not None
+    assert set(first.second.slots) == {"pet_name", "ben_find"}
+    assert made(world) == ["summarizer", "tagger", "users"]
 
 
 def test_note_taking_joins_the_lessons_of_grounding(
