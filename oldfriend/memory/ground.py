@@ -20,6 +20,7 @@ from oldfriend.lm.generate import generate
 from oldfriend.lm.packing import Document
 from oldfriend.memory import grounding, notes
 from oldfriend.memory.settings import GroundParams
+from oldfriend.memory.store.minilm import MiniLM
 from oldfriend.outcome import Outcome, spread
 
 
@@ -37,8 +38,8 @@ def train(
     if not train_rows:
         raise MissingDataError(f"{data / 'train.jsonl'} has no examples to learn from")
     read = list(read_rows(readings / "train.jsonl", NoteExample)) if params.notes_share else []
-    val_rows = list(read_rows(data / "val.jsonl", GroundExample))
-    test_rows = list(read_rows(data / "test.jsonl", GroundExample))
+    val_rows = in_order(params, list(read_rows(data / "val.jsonl", GroundExample)))
+    test_rows = in_order(params, list(read_rows(data / "test.jsonl", GroundExample)))
     model, tokenizer = models.load(base)
     before, _ = evaluate(model, tokenizer, test_rows, params.max_new_tokens)
     scores: list[dict[str, float]] = []
@@ -99,14 +100,26 @@ def mix_lessons(
     shuffled = random.Random(f"rows-{seed}").sample(list(rows), len(rows))
     documents = answer_documents(tokenizer, map(grounding.dialogue, shuffled))
     seen = min(len(portion(documents, params.fit.tokens * share)), len(rows))
-    of_row = {row.id: document for row, document in zip(shuffled, documents, strict=True)}
-    lessons = [of_row[row.id] for row in ordered(shuffled[:seen], params.curriculum, seed)]
+    taught = in_order(params, ordered(shuffled[:seen], params.curriculum, seed))
+    lessons = answer_documents(tokenizer, map(grounding.dialogue, taught))
     total = sum(map(len, lessons)) / share
     if readings:
         read = random.Random(f"notes-{seed}").sample(list(readings), len(readings))
         noted = answer_documents(tokenizer, [notes.dialogue(example, 0) for example in read])
         lessons = scattered(lessons, portion(noted, total * params.notes_share), seed)
     return mixed(Drills(tokenizer, seed), lessons, params.drill_share, seed)
+
+
+def in_order(params: GroundParams, rows: Sequence[GroundExample]) -> list[GroundExample]:
+    """The examples with their memories in the order in which retrieval hands them over."""
+    if not params.ranked:
+        return list(rows)
+    asked = [(row.user, row.memories, row.message) for row in rows]
+    found = grounding.by_likeness(asked, MiniLM().encode)
+    return [
+        row.model_copy(update={"memories": memories})
+        for row, memories in zip(rows, found, strict=True)
+    ]
 
 
 def ordered(rows: Sequence[GroundExample], curriculum: float, seed: int) -> list[GroundExample]:

@@ -2,7 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from oldfriend.corpus.schema import GroundExample, MemoryLine, Turn, slot_words
 from oldfriend.lm.chat import Message, message
@@ -24,6 +27,35 @@ def render_memory(memory: MemoryLine, user: str) -> str:
     whose = "your" if memory.owner == user else f"{memory.owner}'s"
     former = "former " if memory.until else ""
     return f"- {since}{whose} {former}{slot_words(memory.slot)}: {memory.value}"
+
+
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # texts to unit vectors [n, d]
+
+
+def by_likeness(
+    asked: Sequence[tuple[str, Sequence[MemoryLine], str]], encode: Encode
+) -> list[tuple[MemoryLine, ...]]:
+    """The memories of every (user, memories, message), the one likest to the message last.
+
+    Likeness is the cosine of the message and what the memory is about ("my former home city"),
+    value aside. The model reads them as retrieval hands them over: what matters is nearest.
+    """
+    topics = [[_topic(memory, user) for memory in memories] for user, memories, _ in asked]
+    names = sorted({topic for row in topics for topic in row})
+    vectors_ND = dict(zip(names, encode(names), strict=True)) if names else {}
+    messages_ND = encode([message for _, _, message in asked]) if asked else ()
+    ordered = []
+    for (_, memories, _), row, message_D in zip(asked, topics, messages_ND, strict=True):
+        likeness = [float(vectors_ND[topic] @ message_D) for topic in row]
+        order = sorted(range(len(row)), key=lambda i: (likeness[i], i))
+        ordered.append(tuple(memories[i] for i in order))
+    return ordered
+
+
+def _topic(memory: MemoryLine, user: str) -> str:
+    whose = "my" if memory.owner == user else f"{memory.owner}'s"
+    former = "former " if memory.until else ""
+    return f"{whose} {former}{slot_words(memory.slot)}"
 
 
 def prompt(

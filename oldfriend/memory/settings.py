@@ -13,6 +13,7 @@ class GroundParams(Settings):
     method: Literal["full", "lora"] = "full"  # lora: mixer-only, merged afterwards
     seeds: list[int] = Field(default=[0], min_length=1, max_length=16)  # the first makes `friend`
     curriculum: float = Field(default=0.5, ge=0, le=1)  # few memories first; 0: no order
+    ranked: bool = True  # memories in order of likeness to the message; false: in any order
     notes_share: float = Field(default=0.0, ge=0, lt=1)  # share of note taking among the lessons
     drill_share: float = Field(default=0.0, ge=0, lt=1)  # share of copying drills among the lessons
     max_new_tokens: int = Field(default=64, ge=1, le=1024)
