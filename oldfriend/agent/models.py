@@ -1,7 +1,7 @@
 """The models that the friend speaks and takes notes with, loaded when they are first needed."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # these import torch
     from oldfriend.lm.chat import Message
     from oldfriend.memory.extract import Summarizer
     from oldfriend.memory.notes import Note, SlotType
+    from oldfriend.memory.quoting import QuoteGrammar
 
 MAKES_THEM = "run `dvc repro`, or name the folder that has it with --models"
 LOADED_READERS = 4  # people whose own adapters are kept in memory
@@ -38,11 +39,13 @@ class Reader(Protocol):
 
 
 class FriendModel:
-    """The ``friend`` model of the pipeline."""
+    """The ``friend`` model of the pipeline, asked with the hints that it was trained with."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loaded: tuple[Any, Any] | None = None
+        self._hints: Callable[[Sequence[str]], list[str]] | None = None
+        self._quotes: QuoteGrammar | None = None
 
     def reply(self, prompt: "Sequence[Message]", max_new_tokens: int) -> str:
         """A greedy reply."""
@@ -53,8 +56,28 @@ class FriendModel:
             raise MissingDataError(f"no model to speak with in {self._folder}: {MAKES_THEM}")
         if self._loaded is None:
             self._loaded = load(self._folder)
+            self._prepare(self._loaded[1])
         model, tokenizer = self._loaded
-        return generate(model, tokenizer, [prompt], max_new_tokens=max_new_tokens)[0]
+        asked = [self._hinted(prompt)]
+        allow = self._quotes.allow(asked) if self._quotes else None
+        return generate(model, tokenizer, asked, max_new_tokens=max_new_tokens, allow=allow)[0]
+
+    def _hinted(self, prompt: "Sequence[Message]") -> "list[Message]":
+        """The prompt with what each of the person's messages asks about behind it."""
+        said = [message["content"] for message in prompt if message["role"] == "user"]
+        hinted = iter(self._hints(said) if self._hints else said)
+        return [m | {"content": next(hinted)} if m["role"] == "user" else m for m in prompt]
+
+    def _prepare(self, tokenizer: Any) -> None:
+        """Load what the model was trained to rely on, if it was: hints and constrained quotes."""
+        from oldfriend.memory import intent
+        from oldfriend.memory.quoting import QuoteGrammar
+        from oldfriend.memory.store.minilm import MiniLM
+
+        if head := intent.load(self._folder):
+            encode = MiniLM().encode
+            self._hints = lambda texts: head.hints(texts, encode)
+            self._quotes = QuoteGrammar(tokenizer, head.topics)
 
 
 class NoteTaker:

@@ -34,10 +34,10 @@ def note_table(text: str, models: Path, user: str = "") -> None:
 
 def answer(question: str, said: list[str], models: Path, name: str) -> None:
     """Print the notes of everything ``said`` and the friend's answer to ``question``."""
-    from oldfriend.lm.generate import generate
-    from oldfriend.lm.model import load as load_model
+    from oldfriend.agent.models import FriendModel
     from oldfriend.memory.extract import load
-    from oldfriend.memory.grounding import prompt, render_memory
+    from oldfriend.memory.grounding import by_likeness, prompt, render_memory
+    from oldfriend.memory.store.minilm import MiniLM
 
     asked, told = _example(question), [_example(text) for text in said]
     today = datetime.now(UTC).date()
@@ -47,12 +47,12 @@ def answer(question: str, said: list[str], models: Path, name: str) -> None:
         for notes in found
         for n in notes
     ]
-    model, tokenizer = load_model(models / "friend")
+    ((*memories,),) = by_likeness([(name, memories, asked.text)], MiniLM().encode)
     chat = prompt(name, memories, (), asked.text)
     console = Console()
     for memory in memories:
         console.print(render_memory(memory, name), style="dim")
-    console.print(generate(model, tokenizer, [chat], max_new_tokens=60)[0])
+    console.print(FriendModel(models / "friend").reply(chat, max_new_tokens=60))
 
 
 def _example(text: str) -> NoteExample:

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from oldfriend.lm.chat import Message, render_prompt, stop_ids
-from oldfriend.lm.generate import Answer
+from oldfriend.lm.generate import Answer, answer_of
 
 
 @torch.no_grad()
@@ -75,7 +75,5 @@ def _answers(
     answers = []
     for ids, logprobs in zip(ids_NT.tolist(), logprobs_NT.tolist(), strict=True):
         end = next((i + 1 for i, token in enumerate(ids) if token in stops), len(ids))
-        text = tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
-        pieces = tuple(tokenizer.decode(i) for i in ids[:end])
-        answers.append(Answer(text, tuple(logprobs[:end]), pieces))
+        answers.append(answer_of(tokenizer, ids[:end], logprobs[:end]))
     return answers

@@ -5,24 +5,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase
 
 from oldfriend.lm.chat import Message, render_prompt, stop_ids
 
-# (index of the prompt, ids generated so far) -> ids allowed next
-Allow = Callable[[int, list[int]], list[int]]
+# (index of the prompt, ids generated so far) -> ids allowed next, None for any
+Allow = Callable[[int, list[int]], list[int] | None]
 
 
 @dataclass(frozen=True)
 class Answer:
     """A generated text and the log-probability (nats) of each of its tokens, constraint aside.
 
-    ``pieces`` are the tokens' own texts, the end token's among them.
+    ``pieces`` are the tokens' own texts, the end token's among them, ``ids`` their numbers.
     """
 
     text: str
     logprobs: tuple[float, ...]
     pieces: tuple[str, ...] = ()
+    ids: tuple[int, ...] = ()
 
 
 def generate(
@@ -32,10 +33,16 @@ def generate(
     *,
     max_new_tokens: int,
     batch_size: int = 64,
+    allow: Allow | None = None,
 ) -> list[str]:
-    """Greedy answers to chats."""
+    """Greedy answers to chats, within what ``allow`` allows."""
     answers = generate_scored(
-        model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size
+        model,
+        tokenizer,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        allow=allow,
     )
     return [answer.text for answer in answers]
 
@@ -81,10 +88,7 @@ def _generate_batch(
     input_ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in prompts])
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
 
-    def narrow(row: int, sequence: torch.Tensor) -> list[int]:
-        assert allow is not None
-        return allow(indices[row], sequence[width:].tolist())
-
+    constraint = LogitsProcessorList([_Narrowed(allow, indices, width)] if allow else [])
     output = model.generate(
         input_ids=input_ids.to(model.device),
         attention_mask=mask.to(model.device),
@@ -93,7 +97,7 @@ def _generate_batch(
         num_beams=1,
         pad_token_id=pad,
         eos_token_id=stops,
-        prefix_allowed_tokens_fn=narrow if allow else None,
+        logits_processor=constraint,
         output_logits=True,
         return_dict_in_generate=True,
     )
@@ -107,5 +111,30 @@ def _generate_batch(
     )
     for ids, logprobs in zip(new_BT.tolist(), chosen_BT.tolist(), strict=True):
         end = next((i + 1 for i, token in enumerate(ids) if token in stops), len(ids))
-        text = tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
-        yield Answer(text, tuple(logprobs[:end]), tuple(tokenizer.decode(i) for i in ids[:end]))
+        yield answer_of(tokenizer, ids[:end], logprobs[:end])
+
+
+def answer_of(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], logprobs: Sequence[float]
+) -> Answer:
+    """The answer that consists of the tokens ``ids``."""
+    text = tokenizer.decode(list(ids), skip_special_tokens=True).strip()
+    pieces = tuple(tokenizer.decode(i) for i in ids)
+    return Answer(text, tuple(logprobs), pieces, tuple(ids))
+
+
+class _Narrowed(LogitsProcessor):
+    """Rules out what ``allow`` does not name; rows for which it names nothing stay as they are."""
+
+    def __init__(self, allow: Allow, indices: list[int], width: int) -> None:
+        self._allow, self._indices, self._width = allow, indices, width
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores = scores.clone()  # the model's own probabilities are reported beside the choice
+        for row, index in enumerate(self._indices):
+            allowed = self._allow(index, input_ids[row, self._width :].tolist())
+            if allowed is not None:
+                kept = scores[row, allowed]
+                scores[row] = -torch.inf
+                scores[row, allowed] = kept
+        return scores

@@ -1,7 +1,7 @@
 """The grounding stage: fine-tune the base model on memories, distractors and talk into `friend`."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from oldfriend.lm.copying import Drills, mixed, portion, scattered
 from oldfriend.lm.fit import Run, fit_model
 from oldfriend.lm.generate import generate
 from oldfriend.lm.packing import Document
-from oldfriend.memory import grounding, notes
+from oldfriend.memory import grounding, intent, notes
+from oldfriend.memory.quoting import QuoteGrammar
 from oldfriend.memory.settings import GroundParams
 from oldfriend.memory.store.minilm import MiniLM
 from oldfriend.outcome import Outcome, spread
@@ -38,24 +39,34 @@ def train(
     if not train_rows:
         raise MissingDataError(f"{data / 'train.jsonl'} has no examples to learn from")
     read = list(read_rows(readings / "train.jsonl", NoteExample)) if params.notes_share else []
-    val_rows = in_order(params, list(read_rows(data / "val.jsonl", GroundExample)))
-    test_rows = in_order(params, list(read_rows(data / "test.jsonl", GroundExample)))
+    encode = MiniLM().encode
+    hints = intent.fit(train_rows, encode, params.hint_messages) if params.hint_messages else None
+    topics = hints.topics if hints else ()
+
+    def prepared(rows: Sequence[GroundExample]) -> list[GroundExample]:
+        """As retrieval hands them over: the likest memory last, a hint behind the message."""
+        return intent.hinted(hints, in_order(params, rows, encode), encode)
+
+    val_rows = prepared(list(read_rows(data / "val.jsonl", GroundExample)))
+    test_rows = prepared(list(read_rows(data / "test.jsonl", GroundExample)))
     model, tokenizer = models.load(base)
-    before, _ = evaluate(model, tokenizer, test_rows, params.max_new_tokens)
+    before, _ = evaluate(model, tokenizer, test_rows, params.max_new_tokens, topics)
     scores: list[dict[str, float]] = []
     replies: list[str] = []
     with atomic_folder(out) as folder:
         for place, seed in enumerate(params.seeds):
             seeded = replace(run, seed=run.seed + seed)
             model, tokenizer = models.load(base)
-            lessons = mix_lessons(params, tokenizer, train_rows, read, seeded.seed)
+            lessons = mix_lessons(params, tokenizer, train_rows, read, seeded.seed, prepared)
             model, result = _fit(params, model, tokenizer, lessons, val_rows, seeded)
-            found, said = evaluate(model, tokenizer, test_rows, params.max_new_tokens)
+            found, said = evaluate(model, tokenizer, test_rows, params.max_new_tokens, topics)
             scores.append(found | {"val_loss": result.val_loss})
             if place == 0:
                 replies, speed = said, result.tokens_per_s
                 meta = {"base": models.read_meta(base), "params": params.model_dump(), "seed": seed}
                 models.save(model, tokenizer, folder, meta)
+                if hints:
+                    intent.save(hints, folder)
     metrics = spread(scores) | {f"{key}_before": value for key, value in before.items()}
     return Outcome(
         metrics=metrics | {"tokens_per_s": speed, "seeds": float(len(params.seeds))},
@@ -90,6 +101,7 @@ def mix_lessons(
     rows: Sequence[GroundExample],
     readings: Sequence[NoteExample],
     seed: int,
+    prepared: Callable[[Sequence[GroundExample]], Sequence[GroundExample]] = list,
 ) -> list[Document]:
     """Grounding in its order, with notes and drills among it in their shares of the tokens.
 
@@ -100,7 +112,7 @@ def mix_lessons(
     shuffled = random.Random(f"rows-{seed}").sample(list(rows), len(rows))
     documents = answer_documents(tokenizer, map(grounding.dialogue, shuffled))
     seen = min(len(portion(documents, params.fit.tokens * share)), len(rows))
-    taught = in_order(params, ordered(shuffled[:seen], params.curriculum, seed))
+    taught = prepared(ordered(shuffled[:seen], params.curriculum, seed))
     lessons = answer_documents(tokenizer, map(grounding.dialogue, taught))
     total = sum(map(len, lessons)) / share
     if readings:
@@ -110,12 +122,14 @@ def mix_lessons(
     return mixed(Drills(tokenizer, seed), lessons, params.drill_share, seed)
 
 
-def in_order(params: GroundParams, rows: Sequence[GroundExample]) -> list[GroundExample]:
+def in_order(
+    params: GroundParams, rows: Sequence[GroundExample], encode: grounding.Encode
+) -> list[GroundExample]:
     """The examples with their memories in the order in which retrieval hands them over."""
     if not params.ranked:
         return list(rows)
     asked = [(row.user, row.memories, row.message) for row in rows]
-    found = grounding.by_likeness(asked, MiniLM().encode)
+    found = grounding.by_likeness(asked, encode)
     return [
         row.model_copy(update={"memories": memories})
         for row, memories in zip(rows, found, strict=True)
@@ -149,10 +163,13 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[GroundExample],
     max_new_tokens: int,
+    topics: Sequence[str] = (),
 ) -> tuple[dict[str, float], list[str]]:
-    """Scores of greedy replies to ``rows``, and the replies."""
+    """Scores of greedy replies to ``rows``, and the replies; quotes are constrained where the
+    ``topics`` of hints are known."""
     prompts = [grounding.prompt(r.user, r.memories, r.history, r.message) for r in rows]
-    replies = generate(model, tokenizer, prompts, max_new_tokens=max_new_tokens)
+    allow = QuoteGrammar(tokenizer, topics).allow(prompts) if topics else None
+    replies = generate(model, tokenizer, prompts, max_new_tokens=max_new_tokens, allow=allow)
     return grounding.scores(rows, [grounding.spoken(reply) for reply in replies]), replies
 
 

@@ -15,6 +15,8 @@ ABSTENTION = (
     "never told", "haven't told", "don't know", "didn't tell", "not told", "haven't mentioned",
     "never mentioned", "no idea", "haven't said", "never said",
 )  # fmt: skip
+POINTER = "{}"  # in a reply: the value that it quoted
+NO_VALUE = "nothing"
 RECITAL = ("remember", "you told me", "you said", "you mentioned")
 
 
@@ -77,14 +79,26 @@ def reply_text(quote: str, said: str) -> str:
     """What the model writes: the memory it stands on, if any, then what it says.
 
     Quoting first (RAFT's chain of thought, arXiv:2403.10131) turns one hard step into two easy
-    ones: which slot is this about, and what stands there. ``spoken`` takes the quote off again.
+    ones: which slot is this about, and what stands there. The reply then points to the value it
+    quoted (POINTER) and need not spell it a second time. ``spoken`` turns this back into speech.
     """
+    value = quoted(f"[{quote}]")
+    if value:
+        said = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", POINTER, said)
     return f"[{quote}] {said}" if quote else said
 
 
 def spoken(reply: str) -> str:
-    """A reply without its quote, as the person reads it."""
-    return reply.partition("]")[2].strip() if reply.startswith("[") else reply
+    """A reply without its quote and with the value in place, as the person reads it."""
+    said = reply.partition("]")[2].strip() if reply.startswith("[") else reply
+    return said.replace(POINTER, quoted(reply))
+
+
+def quoted(reply: str) -> str:
+    """The value in the quote at the head of a reply; empty if it quotes none."""
+    head = reply[1:].partition("]")[0] if reply.startswith("[") else ""
+    value = head.partition(": ")[2].strip()
+    return "" if value == NO_VALUE else value
 
 
 def dialogue(example: GroundExample) -> tuple[Message, ...]:

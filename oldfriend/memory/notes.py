@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from oldfriend.corpus.schema import Fact, NoteExample, Turn, slot_words
 from oldfriend.errors import InputError
 from oldfriend.lm.chat import Message, message, stop_ids
+from oldfriend.lm.spelling import Spelling
 
 NOTHING = "nothing"
 TASK = "Take notes."  # short: it stands in every example
@@ -113,23 +114,16 @@ class NoteGrammar:
         self._decode = tokenizer.decode
         self._ends = stop_ids(tokenizer)
         self._slots = [slot_words(slot) for slot in slots]
-        special = set(tokenizer.all_special_ids)
-        # Some tokenizers drop a leading space when decoding: read every piece after an anchor.
-        anchor = tokenizer(":", add_special_tokens=False)["input_ids"][-1:]
-        known = tokenizer.decode(anchor)
-        self._ids: dict[str, int] = {}
-        for i in range(len(tokenizer)):
-            piece = "" if i in special else tokenizer.decode([*anchor, i])[len(known) :]
-            if piece and "\ufffd" not in piece:
-                self._ids.setdefault(piece, i)
-        self._longest = max(map(len, self._ids))
+        self._spelling = Spelling(tokenizer)
         self._sayable = lru_cache(maxsize=1024)(self._without_unspellable)
 
     def allow(self, text: str, generated: Sequence[int]) -> list[int]:
         """Ids that may follow ``generated`` when noting ``text``."""
         text = self._sayable(text)
         written = self._decode(list(generated)) if generated else ""
-        allowed = {i for rest in self._continuations(written, text) for i in self._starts(rest)}
+        allowed = {
+            i for rest in self._continuations(written, text) for i in self._spelling.starts(rest)
+        }
         if self._may_end(written, text):
             allowed.update(self._ends)
         return sorted(allowed) or self._ends
@@ -157,7 +151,7 @@ class NoteGrammar:
         """``text`` with line breaks, which no value holds, in place of words we cannot spell."""
         return re.sub(
             r"\w+|\W",
-            lambda m: m[0] if all(c in self._ids for c in m[0]) else "\n" * len(m[0]),
+            lambda m: m[0] if all(c in self._spelling.ids for c in m[0]) else "\n" * len(m[0]),
             text,
         )
 
@@ -165,7 +159,7 @@ class NoteGrammar:
         """What a value may go on with: from ``start`` to the line's last word, or one token far."""
         line = text[start:].partition("\n")[0]
         words = [m.end() for m in re.finditer(r"\w+", line)]
-        return line[: min(words[-1], self._longest)] if words else ""
+        return line[: min(words[-1], self._spelling.longest)] if words else ""
 
     def _places(self, value: str, text: str) -> list[int]:
         """Where ``value`` stands in ``text``, starting at a word's start."""
@@ -184,11 +178,6 @@ class NoteGrammar:
             return False
         ends = (at + len(value) for at in self._places(value, text))
         return slot in self._slots and any(not _is_word(text[end : end + 1]) for end in ends)
-
-    def _starts(self, rest: str) -> list[int]:
-        """Ids of all tokens that are a beginning of ``rest``."""
-        lengths = range(1, min(len(rest), self._longest) + 1)
-        return [self._ids[rest[:n]] for n in lengths if rest[:n] in self._ids]
 
 
 def _is_word(character: str) -> bool:

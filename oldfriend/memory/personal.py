@@ -82,8 +82,8 @@ def _personalize(
     rng = random.Random(f"{run.seed}-{person.name}")
     # Turns that hold nothing for everybody may hold something for this person: not replayed.
     telling = [example for example in replayed if example.facts]
-    lessons = own + varied(own, telling, params.variants, rng)
-    lessons += rng.sample(telling, min(len(telling), params.replay * len(own)))
+    new = own + varied(own, telling, params.variants, rng)
+    lessons = new + rng.sample(telling, min(len(telling), params.replay * len(own)))
     rng.shuffle(lessons)
     documents = answer_documents(
         summarizer.tokenizer, [notes.dialogue(e, params.context_turns) for e in lessons]
@@ -91,7 +91,8 @@ def _personalize(
     seeded = replace(run, checkpoints=run.checkpoints / person.name, logger=None)
     if personal.second and params.user_tag_fit:
         fit, adapter = params.user_tag_fit, params.user_lora
-        second = tagger.personal(personal.second, personal.slots, lessons, fit, adapter, seeded)
+        kept = rng.sample(telling, min(len(telling), params.tag_replay * len(own)))
+        second = tagger.personal(personal.second, personal.slots, new + kept, fit, adapter, seeded)
         personal = replace(personal, second=second)
     fit_model(
         summarizer.model,

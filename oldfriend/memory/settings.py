@@ -14,6 +14,7 @@ class GroundParams(Settings):
     seeds: list[int] = Field(default=[0], min_length=1, max_length=16)  # the first makes `friend`
     curriculum: float = Field(default=0.5, ge=0, le=1)  # few memories first; 0: no order
     ranked: bool = True  # memories in order of likeness to the message; false: in any order
+    hint_messages: int = Field(default=12000, ge=0)  # the hint head learns from; 0: no hints
     notes_share: float = Field(default=0.0, ge=0, lt=1)  # share of note taking among the lessons
     drill_share: float = Field(default=0.0, ge=0, lt=1)  # share of copying drills among the lessons
     max_new_tokens: int = Field(default=64, ge=1, le=1024)
@@ -47,5 +48,6 @@ class SummarizerParams(Settings):
     replay: int = Field(default=3, ge=0, le=100)  # generic examples beside each of a user's
     variants: int = Field(default=4, ge=0, le=100)  # copies of a user's records with other values
     user_fit: FitParams
+    tag_replay: int = Field(default=8, ge=0, le=100)  # generic turns beside each of a user's
     user_lora: LoraParams = LoraParams()  # of the tagger
     user_tag_fit: FitParams | None = None  # None: people share the generic tagger
