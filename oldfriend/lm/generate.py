@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase
+from transformers import LogitsProcessorList, PreTrainedTokenizerBase
 
 from oldfriend.lm.chat import Message, render_prompt, stop_ids
 
@@ -123,7 +123,7 @@ def answer_of(
     return Answer(text, tuple(logprobs), pieces, tuple(ids))
 
 
-class _Narrowed(LogitsProcessor):
+class _Narrowed:
     """Rules out what ``allow`` does not name; rows for which it names nothing stay as they are."""
 
     def __init__(self, allow: Allow, indices: list[int], width: int) -> None:

@@ -97,10 +97,10 @@ def _regress(
         logits_NT = features_ND @ weight_TD.T + bias_T
         total = torch.nn.functional.cross_entropy(logits_NT, labels_N)
         total = total + L2 * weight_TD.square().sum() / len(labels)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    solver.step(loss)
+    solver.step(loss)  # type: ignore[no-untyped-call]
     return weight_TD.detach().numpy(), bias_T.detach().numpy()
 
 
