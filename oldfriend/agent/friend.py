@@ -56,7 +56,7 @@ class Friend:
         calibration: Calibration | None = None,
     ) -> None:
         self.pool, self.params = pool, params or FriendParams()
-        self._retriever = Retriever(encoder)
+        self._retriever, self._encode = Retriever(encoder), encoder.encode
         self._voice, self._reader, self._models = voice, reader, models
         self._calibration = calibration
         self._sessions: dict[str, Session] = {}
@@ -225,14 +225,15 @@ class Friend:
         now: datetime,
         notices: list[str],
     ) -> Said:
-        from oldfriend.memory.grounding import prompt
+        from oldfriend.memory.grounding import by_likeness, prompt
 
         user, decision, records = memory.user, looked.decision, looked.records
         if own := grounded.own_words(memory.state, decision, now):
             return own
         recent = session.talk[-2 * self.params.exchanges :] if self.params.exchanges else []
         lines = [grounded.line(record, user, now) for record in records or _others(looked)]
-        asked = prompt(user, lines, recent, text)
+        (ordered,) = by_likeness([(user, lines, text)], self._encode)
+        asked = prompt(user, ordered, recent, text)
         try:
             written = self._voice.reply(asked, self.params.max_new_tokens)
         except MissingDataError as error:
