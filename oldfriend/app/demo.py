@@ -36,7 +36,7 @@ def answer(question: str, said: list[str], models: Path, name: str) -> None:
     """Print the notes of everything ``said`` and the friend's answer to ``question``."""
     from oldfriend.agent.models import FriendModel
     from oldfriend.memory.extract import load
-    from oldfriend.memory.grounding import by_likeness, prompt, render_memory
+    from oldfriend.memory.grounding import by_likeness, prompt, render_memory, spoken
     from oldfriend.memory.store.minilm import MiniLM
 
     asked, told = _example(question), [_example(text) for text in said]
@@ -52,7 +52,8 @@ def answer(question: str, said: list[str], models: Path, name: str) -> None:
     console = Console()
     for memory in memories:
         console.print(render_memory(memory, name), style="dim")
-    console.print(FriendModel(models / "friend").reply(chat, max_new_tokens=60))
+    reply = FriendModel(models / "friend").reply(chat, max_new_tokens=60)
+    console.print(spoken(reply), markup=False)
 
 
 def _example(text: str) -> NoteExample:

@@ -27,7 +27,7 @@ class QuoteGrammar:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, topics: Sequence[str]) -> None:
         self._tokenizer = tokenizer
         self._spelling = Spelling(tokenizer)
-        self._nothing = [f"{OPEN}{topic}: {NO_VALUE}{CLOSE}" for topic in topics if topic]
+        self._topics = [topic for topic in topics if topic]
 
     def allow(self, prompts: Sequence[Sequence[Message]]) -> Allow:
         """For ``generate``: which ids may follow what was written in answer to each prompt."""
@@ -48,11 +48,14 @@ class QuoteGrammar:
         return narrow
 
     def quotes(self, prompt: Sequence[Message]) -> list[str]:
-        """Every quote that a reply to ``prompt`` may begin with."""
+        """Every quote that a reply to ``prompt`` may begin with: a memory of the person's, or
+        "nothing" of a topic on which there is none."""
         month = month_in(prompt[-1]["content"])
         own = []
         for line in prompt[0]["content"].split("\n"):
             date, whose, rest = line.partition(OWN)
             if line.startswith("- ") and whose and (not month or f"({month} " in date):
-                own.append(f"{OPEN}{OWN}{rest}{CLOSE}")
-        return own + self._nothing
+                own.append(f"{OWN}{rest}")
+        told = {memory.partition(": ")[0] for memory in own}
+        nothing = [f"{topic}: {NO_VALUE}" for topic in self._topics if topic not in told]
+        return [f"{OPEN}{quote}{CLOSE}" for quote in own + nothing]

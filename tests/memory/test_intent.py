@@ -1,5 +1,6 @@
 """Hints: what a message asks about, and what a reply may quote."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -81,19 +82,33 @@ def test_talk_that_asks_nothing_makes_no_head() -> None:
     assert intent.fit([example("Hello.", "")], MiniLM().encode, 10) is None
 
 
+def test_nothing_is_said_of_what_was_told_and_no_other_month_is_quoted() -> None:
+    grammar = QuoteGrammar(train_tokenizer(["nothing"], 300), [CITY, PET])
+    line = MemoryLine(
+        owner="Ana", slot="home_city", value="Velmora", text="", since=date(2025, 3, 4)
+    )
+    asked = {
+        "Where do I live?": [f"[{CITY}: Velmora]", f"[{PET}: nothing]"],
+        f"Where did I live? (about {CITY} in March)": [f"[{CITY}: Velmora]", f"[{PET}: nothing]"],
+        f"Where did I live? (about {CITY} in May)": [f"[{CITY}: nothing]", f"[{PET}: nothing]"],
+    }
+    for text, quotes in asked.items():
+        assert grammar.quotes(grounding.prompt("Ana", [line], (), text)) == quotes
+
+
 values = st.text("abcdefg ", min_size=1, max_size=20).map(str.strip).filter(bool)
 
 
 @given(values, values)
 def test_a_quote_is_a_memory_or_nothing(first: str, second: str) -> None:
     tokenizer = train_tokenizer([f"[{CITY}: nothing] - (March 2025) abc"], 300)
-    grammar = QuoteGrammar(tokenizer, [CITY])
+    grammar = QuoteGrammar(tokenizer, [CITY, PET])
     lines = [
         MemoryLine(owner=owner, slot="home_city", value=value, text=value)
         for owner, value in (("Ana", first), ("Boris", second))
     ]
     prompt = grounding.prompt("Ana", lines, (), "Where do I live?")
-    assert grammar.quotes(prompt) == [f"[{CITY}: {first}]", f"[{CITY}: nothing]"]
+    assert grammar.quotes(prompt) == [f"[{CITY}: {first}]", f"[{PET}: nothing]"]
     allow, written = grammar.allow([prompt]), list[int]()
     assert allow(0, []) is None
     written.append(tokenizer("[", add_special_tokens=False)["input_ids"][0])
