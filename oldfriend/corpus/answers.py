@@ -38,7 +38,8 @@ def grounding(
 
     The number of memories is uniform from 1 (from 0 where the answer needs none) to
     ``max_memories``, that of the exchanges before the message from 0 to ``max_exchanges``.
-    Everything in an example comes from one split; ``user`` and ``MemoryLine.owner`` are names, which no two people share.
+    Everything in an example comes from one split; ``user`` and ``MemoryLine.owner`` are names,
+    which no two people share.
     """
     tables = {
         split: _Table(
