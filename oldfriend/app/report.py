@@ -9,8 +9,8 @@ from rich.table import Table
 
 from oldfriend.errors import MissingDataError
 
-STAGES = ("curate", "base", "ground", "summarizer")
-BASELINES = ("_before", "_base", "_keywords", "_ungated")
+STAGES = ("curate", "base", "ground", "tagger", "summarizer")
+BASELINES = ("_before", "_base", "_keywords", "_ungated", "_lm", "_tagger")
 
 
 def show(folder: Path) -> None:
