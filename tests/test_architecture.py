@@ -16,6 +16,7 @@ PACKAGES = {
         "corpus": ("lm", "memory", "agent", "app", "params", "tracking", "outcome"),
         "lm": ("memory", "agent", "app", "params", "tracking"),
         "memory": ("agent", "bench", "app", "params", "tracking"),
+        "persona": ("agent", "empathy", "bench", "app", "params", "tracking"),
         "agent": ("bench", "app", "params", "tracking", "outcome"),
     }.items()
 }

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from oldfriend.app import memory as memories
+from oldfriend.app import persona as personas
 from oldfriend.app.options import FOLDER, MINILM, MODELS, Encoder, Memory, Models, Url, User
 from oldfriend.errors import OldFriendError
 
@@ -17,6 +18,7 @@ app = typer.Typer(
     help="An old friend who remembers: train it with `dvc repro`, then try it here.",
 )
 app.add_typer(memories.app, name="memory")
+app.add_typer(personas.app, name="persona")
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Character cards, their lorebooks, and the characters we wrote."""
