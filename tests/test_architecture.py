@@ -17,6 +17,7 @@ PACKAGES = {
         "lm": ("memory", "agent", "app", "params", "tracking"),
         "memory": ("agent", "bench", "app", "params", "tracking"),
         "persona": ("agent", "empathy", "bench", "app", "params", "tracking"),
+        "empathy": ("agent", "persona", "bench", "app", "params", "tracking"),
         "agent": ("bench", "app", "params", "tracking", "outcome"),
     }.items()
 }

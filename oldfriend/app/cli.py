@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from oldfriend.app import care as cares
 from oldfriend.app import memory as memories
 from oldfriend.app import persona as personas
 from oldfriend.app.options import FOLDER, MINILM, MODELS, Encoder, Memory, Models, Url, User
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(memories.app, name="memory")
 app.add_typer(personas.app, name="persona")
+app.add_typer(cares.app, name="care")
 
 
 @app.command()
