@@ -31,7 +31,7 @@ class Params(Settings):
     @classmethod
     def load(cls, path: Path = PARAMS) -> "Params":
         """Read and check ``path``. Raises ParamsError naming the key and its allowed range."""
-        return cls.check(_read(path), path)
+        return cls.check(read_yaml(path), path)
 
     @classmethod
     def check(cls, values: Any, path: Path = PARAMS) -> "Params":
@@ -52,14 +52,14 @@ def apply_preset(name: str, params: Path = PARAMS, presets: Path = PRESETS) -> l
     if not source.is_file():
         known = ", ".join(sorted(p.stem for p in presets.glob("*.yaml")))
         raise ParamsError(f"unknown preset '{name}'; there are: {known}")
-    wanted = _read(presets / f"{DEFAULT}.yaml")
-    _overlay(wanted, _read(source))
-    values = _read(params)
+    wanted = read_yaml(presets / f"{DEFAULT}.yaml")
+    _overlay(wanted, read_yaml(source))
+    values = read_yaml(params)
     before = Params.check(values, params).model_dump(mode="json")
     changes = _change(values, before, Params.check(wanted, source).model_dump(mode="json"))
     if changes:
         with atomic_write(params) as out:
-            _yaml().dump(values, out)
+            yaml().dump(values, out)
     return changes
 
 
@@ -86,11 +86,12 @@ def _change(target: Any, before: Any, wanted: Any, prefix: str = "") -> list[str
     return changes
 
 
-def _read(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
+    """Sections of a parameter file, comments kept. Raises ParamsError if it is not YAML."""
     if not path.is_file():
         raise MissingDataError(f"{path} is not there; run this in the repository's root")
     try:
-        values = _yaml().load(path.read_text(encoding="utf-8"))
+        values = yaml().load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ParamsError(f"not UTF-8 text: {error.reason}", path=path) from None
     except YAMLError as error:
@@ -103,8 +104,9 @@ def _read(path: Path) -> Any:
     return values
 
 
-def _yaml() -> YAML:
-    yaml = YAML()  # round trip: keeps comments and order
+def yaml() -> YAML:
+    """A reader and writer that keeps comments and order."""
+    yaml = YAML()
     yaml.width = 100
     yaml.preserve_quotes = True
     yaml.indent(mapping=2, sequence=4, offset=2)
