@@ -1,0 +1,1 @@
+"""Our models as stock transformers architectures."""
