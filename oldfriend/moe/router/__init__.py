@@ -1,0 +1,1 @@
+"""Where the first router weights come from."""
