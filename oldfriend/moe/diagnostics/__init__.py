@@ -1,0 +1,1 @@
+"""What routers and experts do, over a training and at its end."""
