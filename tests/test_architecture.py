@@ -18,6 +18,7 @@ PACKAGES = {
         "memory": ("agent", "bench", "app", "params", "tracking"),
         "persona": ("agent", "empathy", "bench", "app", "params", "tracking"),
         "empathy": ("agent", "persona", "bench", "app", "params", "tracking"),
+        "moe": ("agent", "persona", "empathy", "bench", "app", "params", "tracking"),
         "agent": ("bench", "app", "params", "tracking", "outcome"),
     }.items()
 }

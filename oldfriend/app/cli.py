@@ -8,6 +8,7 @@ import typer
 
 from oldfriend.app import care as cares
 from oldfriend.app import memory as memories
+from oldfriend.app import moe as mixtures
 from oldfriend.app import persona as personas
 from oldfriend.app.options import FOLDER, MINILM, MODELS, Encoder, Memory, Models, Url, User
 from oldfriend.errors import OldFriendError
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(memories.app, name="memory")
 app.add_typer(personas.app, name="persona")
+app.add_typer(mixtures.app, name="moe")
 app.add_typer(cares.app, name="care")
 
 

@@ -6,6 +6,7 @@ E x T x D exists.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ class Evidence:
     sums: Sums
     sample: Tensor
 
-    @property
+    @cached_property
     def target(self) -> Tensor:
         """What the layer says to the sample [N, D]."""
         return self.layer(self.sample)

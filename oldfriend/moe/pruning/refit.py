@@ -12,7 +12,7 @@ from torch import Tensor
 from oldfriend.errors import CheckpointError
 from oldfriend.moe.layer import Expert, Layer
 
-PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # shares of the mean square of a feature
+PENALTIES = (1e-3, 1e-2, 1e-1)  # shares of the mean square of a feature
 HELD_OUT = 5  # every fifth token decides which penalty, if any
 
 
@@ -55,7 +55,7 @@ def refit_down(
     target_ND: Tensor,
     *,
     penalties: Sequence[float] = PENALTIES,
-    sweeps: int = 3,
+    sweeps: int = 2,
 ) -> Refit:
     """New output weights for all experts, with routing and hidden neurons as they are.
 
