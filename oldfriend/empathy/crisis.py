@@ -1,30 +1,34 @@
 """First in every turn: is somebody in danger? The answer is written beforehand, never generated.
 
-``Crisis.heard(text)`` listens for words (SIGNS) and, where it was trained, with a MiniLM tuned to
-tell danger from what only sounds like it, so that what is said in other words is heard as well.
+``Crisis.heard(text)`` listens for words (SIGNS) and, where it was trained, for likeness to
+sentences of danger in MiniLM's vectors, so that what is said in other words is heard as well.
 Without its model it goes on by words alone and says so in ``notice``.
 """
 
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
 from oldfriend.empathy.crisis_answers import Resources
 from oldfriend.empathy.crisis_patterns import SIGNS
 from oldfriend.empathy.crisis_words import DANGERS, Danger, Sign
-from oldfriend.empathy.encoder import Array, Encoder
+from oldfriend.empathy.encoder import Array
 from oldfriend.errors import CheckpointError
 from oldfriend.files import write_json
+
+Features = Callable[[Sequence[str]], Array]  # unit vectors [texts, D]
 
 HARMLESS = "harmless"
 CLASSES = (HARMLESS, *DANGERS)
 WEIGHTS, FIGURES = "crisis.safetensors", "crisis.json"
+ARRAYS = ("support", "weights", "kinds")
+LEVELS = ("bias", "gamma", "alone", "maybe", "faint")
 WINDOW = 3  # sentences that are listened to together; alone, too many sound like danger
 MAX_WINDOWS = 24  # of one message, the last ones
 MAX_CHARS = 20_000  # that are read of one message
@@ -72,14 +76,6 @@ _DENIAL = re.compile(
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 
 
-class Reader(Protocol):
-    """Whatever tells CLASSES of texts: an ``Encoder`` tuned to it."""
-
-    def read(self, texts: Sequence[str], /) -> tuple[Array, Array]:
-        """Probabilities [texts, CLASSES] and vectors."""
-        ...
-
-
 @dataclass(frozen=True)
 class Alarm:
     """Somebody is in danger or, where not ``sure``, may be: which, why we think so, the answer.
@@ -92,17 +88,39 @@ class Alarm:
     reason: str
     answer: str
     sure: bool
-    likeness: float  # probability by the model; 0 where it was not asked
+    likeness: float  # score by the model; 0 where it was not asked
 
 
 @dataclass(frozen=True)
-class Levels:
-    """Probabilities of danger. ``alone`` is enough for an alarm, ``maybe`` with a weak sign;
-    ``maybe`` alone, or ``faint`` with a weak sign, for an unsure one."""
+class Likeness:
+    """A support vector machine with Gaussian kernel exp(-gamma |x - s|^2).
 
+    ``support`` [S, D] unit vectors of sentences, ``weights`` [S], ``kinds`` [S]: 0 is harmless,
+    else the place in DANGERS plus 1. A score of ``alone`` is enough for an alarm, of ``maybe`` with
+    a weak sign; ``maybe`` alone, or ``faint`` with a weak sign, for an unsure one.
+    """
+
+    support: Array
+    weights: Array
+    kinds: Array
+    bias: float
+    gamma: float
     alone: float
     maybe: float
     faint: float
+
+    def scores(self, vectors: Array) -> Array:
+        """Signed distance to the border [texts] of unit vectors [texts, D]; danger is positive."""
+        return np.asarray(self._kernel(vectors) @ self.weights + self.bias, np.float32)
+
+    def danger(self, vector: Array) -> Danger:
+        """Which danger a text [D] is most like."""
+        kernel = self._kernel(vector[None])[0] * (self.kinds > 0)
+        return DANGERS[int(self.kinds[int(kernel.argmax())]) - 1]
+
+    def _kernel(self, vectors: Array) -> Array:
+        """[texts, S]; of unit vectors |x - s|^2 is 2 - 2 x.s."""
+        return np.asarray(np.exp(-2 * self.gamma * (1 - vectors @ self.support.T)), np.float32)
 
 
 @dataclass(frozen=True)
@@ -125,40 +143,44 @@ class Crisis:
     def __init__(
         self,
         resources: Resources | None = None,
-        reader: Reader | None = None,
-        levels: Levels | None = None,
+        likeness: Likeness | None = None,
+        features: Features | None = None,
     ) -> None:
         self.resources = resources or Resources()
-        self._model = (reader, levels) if reader and levels else None
+        self._model = (likeness, features) if likeness and features else None
         self.notice = (
             "" if self._model else "no crisis model: danger is recognised by set words alone"
         )
 
     @classmethod
-    def load(cls, folder: Path | None, resources: Resources | None = None) -> Self:
+    def load(
+        cls, folder: Path | None, features: Features | None, resources: Resources | None = None
+    ) -> Self:
         """With the model in ``folder``, if there is one. CheckpointError if it is broken."""
         if folder is None or not (folder / FIGURES).is_file():
             return cls(resources)
-        return cls(resources, Encoder(folder / WEIGHTS), load_levels(folder))
+        return cls(resources, load_likeness(folder), features)
 
     def heard(self, text: str) -> Alarm | None:
         """The alarm that ``text`` gives, or None."""
         return self.heard_all([text])[0]
 
     def heard_all(self, texts: Sequence[str]) -> list[Alarm | None]:
-        """As ``heard`` for each of ``texts``, in one call of the model."""
+        """As ``heard`` for each of ``texts``, in one call of the encoder."""
         found = [signs(text) for text in texts]
         alarms = [self._by_words(own) for own in found]
         left = [n for n, alarm in enumerate(alarms) if alarm is None and texts[n].strip()]
         if self._model is None or not left:
             return alarms
-        reader, levels = self._model
+        likeness, features = self._model
         parts = [windows(texts[n]) for n in left]
         unique = list(dict.fromkeys(part for own in parts for part in own))
-        odds = dict(zip(unique, reader.read(unique)[0], strict=True))
+        vectors = dict(zip(unique, features(unique), strict=True))
+        scores = dict(zip(unique, likeness.scores(np.stack(list(vectors.values()))), strict=True))
         for n, own in zip(left, parts, strict=True):
-            worst = max((odds[part] for part in own), key=danger)
-            alarms[n] = self._by_likeness(found[n], worst, levels)
+            worst = max(own, key=lambda part: float(scores[part]))
+            kind = likeness.danger(vectors[worst])
+            alarms[n] = self._by_likeness(found[n], float(scores[worst]), kind, likeness)
         return alarms
 
     def _by_words(self, found: Sequence[Found]) -> Alarm | None:
@@ -167,9 +189,10 @@ class Crisis:
         sign = found[0].sign
         return self._alarm(sign.danger, f"{sign.reason}: '{found[0].words}'")
 
-    def _by_likeness(self, found: Sequence[Found], odds: Array, levels: Levels) -> Alarm | None:
-        """By the signs of a message, and ``odds`` of its part that is most like danger."""
-        score = danger(odds)
+    def _by_likeness(
+        self, found: Sequence[Found], score: float, kind: Danger, levels: Likeness
+    ) -> Alarm | None:
+        """By a message's signs, and score and kind of its part that is most like danger."""
         if found and score >= levels.faint:
             sign = found[0].sign
             guard = f" ({found[0].guard})" if found[0].guard else ""
@@ -177,7 +200,6 @@ class Crisis:
             return self._alarm(sign.danger, told, score, sure=score >= levels.maybe)
         if score >= levels.maybe:
             told = "sounds like what people say in danger"
-            kind = DANGERS[int(odds[1:].argmax())]
             return self._alarm(kind, told, score, sure=score >= levels.alone)
         return None
 
@@ -186,11 +208,6 @@ class Crisis:
     ) -> Alarm:
         answer = self.resources.answer(danger) if sure else self.resources.check()
         return Alarm(danger, reason, answer, sure, likeness)
-
-
-def danger(odds: Array) -> float:
-    """Probability that one text with ``odds`` [CLASSES] is not harmless."""
-    return float(1 - odds[0])
 
 
 def plain(text: str) -> str:
@@ -238,20 +255,32 @@ def windows(text: str) -> list[str]:
     return [" ".join(parts[start : start + WINDOW]) for start in starts][-MAX_WINDOWS:]
 
 
-def save_levels(folder: Path, levels: Levels, meta: Mapping[str, object]) -> None:
-    """Write them into a ``folder`` that holds the tuned WEIGHTS."""
-    write_json(folder / FIGURES, {**meta, **vars(levels), "classes": list(CLASSES)})
+def save_likeness(folder: Path, model: Likeness, meta: Mapping[str, object]) -> None:
+    """Write the arrays and what they are into an existing ``folder``."""
+    from safetensors.numpy import save_file
+
+    save_file({name: getattr(model, name) for name in ARRAYS}, folder / WEIGHTS)
+    told = {name: getattr(model, name) for name in LEVELS}
+    write_json(folder / FIGURES, {**meta, **told, "dangers": list(DANGERS)})
 
 
-def load_levels(folder: Path) -> Levels:
-    """Read what ``save_levels`` wrote. CheckpointError says what is wrong with it."""
+def load_likeness(folder: Path) -> Likeness:
+    """Read what ``save_likeness`` wrote. CheckpointError says what is wrong with it."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
     try:
         told = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
-        levels = Levels(*(float(told[name]) for name in ("alone", "maybe", "faint")))
-        if tuple(told["classes"]) != CLASSES:
+        arrays = load_file(folder / WEIGHTS)
+        support, weights, kinds = (arrays[name].astype(np.float32) for name in ARRAYS)
+        model = Likeness(support, weights, kinds, *(float(told[name]) for name in LEVELS))
+        rows = model.support.shape[0]
+        if tuple(told["dangers"]) != DANGERS or not (model.kinds > 0).any():
             raise ValueError("made for other dangers")
-        if not all(np.isfinite(level) for level in vars(levels).values()):
-            raise ValueError("numbers that are none")
-    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        if model.support.ndim != 2 or {a.shape for a in (model.weights, model.kinds)} != {(rows,)}:
+            raise ValueError("arrays of another shape")
+        if not 0 <= model.kinds.min() <= model.kinds.max() <= len(DANGERS):
+            raise ValueError("unknown kinds")
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder}: broken crisis model ({error}); train it again") from None
-    return levels
+    return model

@@ -2,33 +2,32 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from oldfriend.corpus.schema import Row
 from oldfriend.empathy.crisis import (
     CLASSES,
     HARMLESS,
-    WEIGHTS,
     Crisis,
-    Levels,
-    Reader,
-    save_levels,
+    Features,
+    Likeness,
+    save_likeness,
     signs,
 )
 from oldfriend.empathy.crisis_answers import digest, read_yaml
 from oldfriend.empathy.crisis_words import DANGERS, Danger
-from oldfriend.empathy.encoder import Encoder, Lesson, tune
+from oldfriend.empathy.encoder import Array
 from oldfriend.empathy.settings import CrisisParams
 from oldfriend.errors import InputError
 from oldfriend.files import atomic_folder
-from oldfriend.lm.fit import Run
 from oldfriend.outcome import Outcome
 
 _CHOICE = re.compile(r"\{([^{}]*)\}")
@@ -107,13 +106,14 @@ class Heard:
 def train_crisis(
     bank_file: Path,
     talk: Sequence[str],
+    features: Features,
     params: CrisisParams,
     out: Path,
-    run: Run,
     *,
+    seed: int = 0,
     listened: Mapping[str, Sequence[str]] | None = None,
 ) -> Outcome:
-    """Tune the model, write it into ``out`` and measure it.
+    """Fit the model, write it into ``out`` and measure it.
 
     ``talk``: what people say in harmless talk; some of it is learnt as harmless, and a share held
     out sets the levels. ``listened``: further talk by name, never learnt from, in which false
@@ -122,36 +122,56 @@ def train_crisis(
     alone and the model alone; crisis_per_1000_<name> and crisis_questions_per_1000_<name>.
     """
     bank = Bank.load(bank_file)
-    texts, labels = bank.texts("train")
-    grown = list(zip(*bank.grow(params.grown, run.seed), strict=True))
-    harmless = _harmless(talk, params, run.seed)
-    hard = [text for text, label in zip(texts, labels, strict=True) if not label]
-    hard, plain = _held(hard, params), _held(harmless, params)
-    if not hard or not plain:
+    (texts, labels), (grown, kinds) = bank.texts("train"), bank.grow(params.grown, seed)
+    harmless = _harmless(talk, params, seed)
+    rows = [*texts, *grown, *harmless]
+    known = np.array([*labels, *kinds, *[0] * len(harmless)])
+    weights = np.where(np.arange(len(rows)) < len(texts), params.emphasis, 1.0)
+    held = np.array([_kept(text, params) for text in rows])
+    plain = np.arange(len(rows)) >= len(texts) + len(grown)
+    hard = (np.arange(len(rows)) < len(texts)) & (known == 0)
+    if not (held & hard).any() or not (held & plain).any():
         raise InputError("too little harmless talk to set a threshold")
-    rows = [*zip(texts, labels, strict=True)] * params.emphasis
-    rows += [*grown, *((text, 0) for text in harmless)]
-    lessons: list[Lesson] = [(text, (kind,)) for text, kind in rows if not _kept(text, params)]
-    with atomic_folder(out) as draft:
-        tune(lessons, len(CLASSES), params.fit, run, draft / WEIGHTS)
-        reader = Encoder(draft / WEIGHTS)
-        levels = set_levels(reader, hard, plain, params)
-        meta = {"params": params.model_dump(), "seed": run.seed, "bank": digest(bank_file)}
-        save_levels(draft, levels, meta)
-        return _measure(bank, reader, levels, listened or {})
-
-
-def set_levels(
-    reader: Reader, hard: Sequence[str], talk: Sequence[str], params: CrisisParams
-) -> Levels:
-    """From harmless texts that were not learnt: hard ones of the bank, and plain talk."""
-    scores, plain = (1 - reader.read(texts)[0][:, 0] for texts in (hard, talk))
-    least = float(np.quantile(plain, 1 - params.alarms_per_1000 / 1000))
-    alone, maybe, faint = (
-        float(np.quantile(scores, 1 - share))
-        for share in (params.alone, params.maybe, params.faint)
+    vectors = features(rows)
+    before = _machine(vectors[~held], known[~held], weights[~held], params)
+    alone, maybe, faint = set_levels(
+        before.scores(vectors[held & hard]), before.scores(vectors[held & plain]), params
     )
-    return Levels(max(alone, least), maybe, min(faint, maybe))
+    model = replace(
+        _machine(vectors, known, weights, params), alone=alone, maybe=maybe, faint=faint
+    )
+    with atomic_folder(out) as draft:
+        meta = {"params": params.model_dump(), "seed": seed, "bank": digest(bank_file)}
+        save_likeness(draft, model, meta)
+    return _measure(bank, model, features, listened or {})
+
+
+def set_levels(hard: Array, talk: Array, params: CrisisParams) -> tuple[float, float, float]:
+    """``alone``, ``maybe`` and ``faint`` by the scores of harmless texts that were not learnt:
+    of hard ones in the bank, and of plain talk."""
+    least = float(np.quantile(talk, 1 - params.alarms_per_1000 / 1000))
+    alone, maybe, faint = (
+        float(np.quantile(hard, 1 - share)) for share in (params.alone, params.maybe, params.faint)
+    )
+    return max(alone, least), maybe, min(faint, maybe)
+
+
+def _machine(
+    rows: Array, kinds: NDArray[np.int64], weights: NDArray[np.float64], params: CrisisParams
+) -> Likeness:
+    from sklearn.svm import SVC
+
+    fitted = SVC(C=params.strength, gamma=params.gamma).fit(rows, kinds > 0, sample_weight=weights)
+    return Likeness(
+        rows[fitted.support_].astype(np.float32),
+        fitted.dual_coef_[0].astype(np.float32),
+        kinds[fitted.support_].astype(np.float32),
+        float(fitted.intercept_[0]),
+        params.gamma,
+        alone=0.0,
+        maybe=0.0,
+        faint=0.0,
+    )
 
 
 def _harmless(talk: Sequence[str], params: CrisisParams, seed: int) -> list[str]:
@@ -161,10 +181,6 @@ def _harmless(talk: Sequence[str], params: CrisisParams, seed: int) -> list[str]
     return found[: params.background]
 
 
-def _held(texts: Sequence[str], params: CrisisParams) -> list[str]:
-    return [text for text in texts if _kept(text, params)]
-
-
 def _kept(text: str, params: CrisisParams) -> bool:
     """Whether the levels are set by this text: by its hash, so that it is for every seed."""
     number = int.from_bytes(sha256(text.casefold().encode()).digest()[:8], "big")
@@ -172,9 +188,9 @@ def _kept(text: str, params: CrisisParams) -> bool:
 
 
 def _measure(
-    bank: Bank, reader: Reader, levels: Levels, listened: Mapping[str, Sequence[str]]
+    bank: Bank, model: Likeness, features: Features, listened: Mapping[str, Sequence[str]]
 ) -> Outcome:
-    both = Crisis(None, reader, levels)
+    both = Crisis(None, model, features)
     texts, labels = bank.texts("test")
     told, by_words = score(both, texts, labels), score(Crisis(), texts, labels)
     metrics = {
@@ -182,7 +198,7 @@ def _measure(
         "crisis_false_alarms": told.false_alarms, "crisis_false_questions": told.false_questions,
         "crisis_recall_words": by_words.recall, "crisis_false_alarms_words": by_words.false_alarms,
     }  # fmt: skip
-    sure = 1 - reader.read(texts)[0][:, 0] >= levels.alone
+    sure = model.scores(features(texts)) >= model.alone
     danger = np.array(labels) > 0
     metrics["crisis_recall_model"] = float(sure[danger].mean())
     metrics["crisis_false_alarms_model"] = float(sure[~danger].mean())

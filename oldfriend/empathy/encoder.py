@@ -53,7 +53,7 @@ class Encoder:
         import torch
 
         network, rows = self._network, pieces(texts)
-        labels = network.lm_head.out_features
+        labels = network.lm_head.out_features if self._weights else 0
         odds = np.zeros((len(texts), labels), np.float32)
         vectors = np.zeros((len(texts), SIZE), np.float32)
         for places in batches([len(row) for row in rows]):
@@ -80,8 +80,6 @@ def tune(
     Several labels of a text take turns over its word pieces. A killed run goes on from its last
     checkpoint below ``run.checkpoints``.
     """
-    from safetensors.torch import save_file
-
     from oldfriend.lm.encoder import LabelledDocument, TokenClassifier, load_minilm
     from oldfriend.lm.fit import fit_model
     from oldfriend.lm.steady import settle_vector_math
@@ -95,9 +93,16 @@ def tune(
         for n, (ids, (_, own)) in enumerate(zip(rows, shuffled, strict=True))
     ]
     result = fit_model(network, documents, fit, run, pad_id=PAD)
+    save(network, out)
+    return result
+
+
+def save(network: Any, out: Path) -> None:
+    """Write what a TokenClassifier does not share with MiniLM, in half precision."""
+    from safetensors.torch import save_file
+
     state = network.to("cpu").half().state_dict()
     save_file({n: w.contiguous() for n, w in state.items() if not n.startswith(FROZEN)}, out)
-    return result
 
 
 def pieces(texts: Sequence[str]) -> list[list[int]]:
@@ -134,14 +139,14 @@ def batches(lengths: Sequence[int], most: int = BATCH_PIECES) -> Iterator[list[i
 
 
 def _load(weights: Path | None) -> Any:
-    """A TokenClassifier in float32. CheckpointError if ``weights`` are not what ``tune`` wrote."""
+    """A TokenClassifier in float32. CheckpointError if ``weights`` are not what ``save`` wrote."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from oldfriend.lm.encoder import TokenClassifier, load_minilm
 
     if weights is None:
-        return TokenClassifier(load_minilm(), 0)
+        return TokenClassifier(load_minilm(), 1)
     try:
         state = load_file(weights)
         network = TokenClassifier(load_minilm(), len(state["lm_head.bias"]))

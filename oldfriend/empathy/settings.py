@@ -25,10 +25,11 @@ class CrisisParams(Settings):
     faint: float = Field(default=0.15, gt=0, lt=0.5)  # that are like enough for a weak sign
     alarms_per_1000: float = Field(default=3.0, gt=0, le=50)  # of harmless talk, at most
     background: int = Field(default=2000, ge=100, le=50_000)  # turns of simulated talk as harmless
-    emphasis: int = Field(default=5, ge=1, le=100)  # times that a sentence of the bank is read
+    strength: float = Field(default=10.0, gt=0, le=1e4)  # C of the support vector machine
+    gamma: float = Field(default=1.0, gt=0, le=100)  # of its kernel
+    emphasis: float = Field(default=5.0, ge=1, le=100)  # how much more a bank's sentence weighs
     grown: int = Field(default=20, ge=0, le=1000)  # sentences out of each pattern of the bank
     held_out: float = Field(default=0.2, gt=0, lt=0.9)  # share that sets the thresholds
-    fit: FitParams
 
 
 class StrategyParams(Settings):
@@ -84,7 +85,7 @@ class EmpathyParams(Settings):
 
     public: tuple[Public, ...] = ()
     emotion: EmotionParams
-    crisis: CrisisParams
+    crisis: CrisisParams = CrisisParams()
     strategy: StrategyParams = StrategyParams()
     rules: RuleParams = RuleParams()
     judge: JudgeParams = JudgeParams()

