@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from oldfriend.corpus.settings import CurateParams
+from oldfriend.empathy.settings import EmpathyParams
 from oldfriend.errors import MissingDataError, ParamsError
 from oldfriend.files import atomic_write
 from oldfriend.lm.settings import BaseParams, Settings
@@ -27,6 +28,7 @@ class Params(Settings):
     ground: GroundParams
     tagger: TaggerParams
     summarizer: SummarizerParams
+    empathy: EmpathyParams
 
     @classmethod
     def load(cls, path: Path = PARAMS) -> "Params":

@@ -77,7 +77,7 @@ def test_arrows_point_one_way(part: str) -> None:
         assert not bad, label(path)
 
 
-@pytest.mark.parametrize("part", ["lm", "memory", "agent"])
+@pytest.mark.parametrize("part", ["lm", "memory", "empathy", "agent"])
 def test_the_corpus_is_known_by_its_rows_only(part: str) -> None:
     for path in sorted((ROOT / "oldfriend" / part).rglob("*.py")):
         corpus = {name for name in imported(path) if within(name, "oldfriend.corpus")}

@@ -14,8 +14,8 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("curate", "base", "ground", "tagger", "summarizer")
-SPEEDS = ("tokens_per_s",)  # the only metrics that may differ between two runs
+STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy")
+SPEEDS = ("tokens_per_s", "inference_ms",)  # the only metrics that may differ between two runs
 FIT = {"steps": 40, "rows": 2, "row_tokens": 384, "checkpoint_every": 2, "compile": False}
 TINY: dict[str, Any] = {
     "curate": {
@@ -33,6 +33,12 @@ TINY: dict[str, Any] = {
         "users": 1,
         "max_new_tokens": 8,
         "lora": {"rank": 2},
+    },
+    "empathy": {
+        "emotion": {"lives": 120, "fit": FIT | {"steps": 20}},
+        "crisis": {"background": 150, "grown": 1},
+        "strategy": {"lives": 150},
+        "judge": {"seeds": [0], "moments": 120, "test_moments": 40, "public": 0, "bootstrap": 20},
     },
 }
 
@@ -110,7 +116,7 @@ def test_every_stage_leaves_metrics_outputs_and_a_run(finished: Path) -> None:
 
     for stage in STAGES:
         assert metrics(finished, stage), stage
-    for model in ("base", "friend", "tagger", "summarizer"):
+    for model in ("base", "friend", "tagger", "summarizer", "empathy"):
         assert (finished / "models" / model / "meta.json").is_file()
     assert (finished / "data" / "curated" / "card.html").is_file()
     mlflow.set_tracking_uri(f"sqlite:///{finished / 'mlflow.db'}")
@@ -133,7 +139,7 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["base", "ground", "tagger", "summarizer"])
+@pytest.mark.parametrize("stage", ["base", "ground", "tagger", "summarizer", "empathy"])
 def test_a_killed_stage_continues_to_the_same_metrics(finished: Path, stage: str) -> None:
     undisturbed = metrics(finished, stage)
     kill_in(finished, stage)

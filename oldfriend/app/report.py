@@ -9,7 +9,7 @@ from rich.table import Table
 
 from oldfriend.errors import MissingDataError
 
-STAGES = ("curate", "base", "ground", "tagger", "summarizer")
+STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy")
 BASELINES = ("_before", "_base", "_keywords", "_ungated", "_lm", "_tagger")
 
 
