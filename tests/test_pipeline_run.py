@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy")
-SPEEDS = ("tokens_per_s", "inference_ms",)  # the only metrics that may differ between two runs
+SPEEDS = ("tokens_per_s", "inference_ms")  # the only metrics that may differ between two runs
 FIT = {"steps": 40, "rows": 2, "row_tokens": 384, "checkpoint_every": 2, "compile": False}
 TINY: dict[str, Any] = {
     "curate": {
