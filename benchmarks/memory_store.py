@@ -3,8 +3,11 @@
     python -m benchmarks.memory_store --records 100000 --users 1000
 
 Vectors are random and of unit length, so embedding costs nothing and is in no figure. One person
-holds a ``--large`` share of all records, the others the same number each. A search is the whole
-hybrid plan: dense and BM25, of turn and window, 50 hits each, fused and rescored.
+holds a ``--large`` share of all records, the others the same number each. A search is the hybrid
+plan: dense and BM25, of turn and window, 50 hits each, fused and rescored. Retrieval is all that a
+friend does: hybrid query, late interaction over word vectors that were read before, rescoring. An
+erasure takes one record out of every file and looks through all of them. ``cpu_p50`` is of the
+whole process; on a busy machine it tells more than the clock does.
 """
 
 import argparse
@@ -17,7 +20,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from time import perf_counter
+from time import perf_counter, process_time
 from uuid import UUID
 
 import numpy as np
@@ -25,25 +28,28 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from oldfriend.bench.peers import MadeUp
 from oldfriend.files import write_json
 from oldfriend.memory.store.engine import Leaf, Plan
 from oldfriend.memory.store.pool import MemoryPool
 from oldfriend.memory.store.record import MemoryRecord, Source
+from oldfriend.memory.store.retrieve import Query, Retriever
 from oldfriend.memory.store.sparse import question
 
 SIZE, WORDS, SESSION = 384, (4, 20), 40  # vector size, words a turn, turns a session
 START = datetime(2024, 1, 1, tzinfo=UTC)
 VOCABULARY = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in ("a", "e", "io", "u") for c in
               ("ban", "del", "fir", "gol", "kem", "lut", "mis", "nor", "pex", "rim")]  # fmt: skip
-SEARCHES, WRITES = 200, 300
+SEARCHES, WRITES, RETRIEVALS = 200, 300, 60
 
 
-class RandomEncoder:
-    """Unit vectors out of a pool of random ones, by nothing but their turn."""
+class RandomEncoder(MadeUp):
+    """Unit vectors out of a pool of random ones, by nothing but their turn; words by a table."""
 
-    id, size = "random", SIZE
+    id = "random"
 
     def __init__(self) -> None:
+        super().__init__()
         self._rng = np.random.default_rng(0)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -71,19 +77,30 @@ def plan(rng: Random, encoder: RandomEncoder) -> Plan:
     return Plan(leaves, now=START, recency_weight=0.1, importance_weight=0.1)
 
 
-def milliseconds(times: Sequence[float]) -> dict[str, float]:
-    """Median and 95th percentile of seconds, in milliseconds."""
-    p50, p95 = np.percentile(times, [50, 95]) * 1e3
-    return {"p50": round(float(p50), 3), "p95": round(float(p95), 3)}
-
-
 def timed(count: int, do: Callable[[int], object]) -> dict[str, float]:
-    times = []
+    """Median and 95th percentile by the clock, median of the processor, in milliseconds."""
+    wall, cpu = [], []
     for number in range(count):
-        start = perf_counter()
+        start, worked = perf_counter(), process_time()
         do(number)
-        times.append(perf_counter() - start)
-    return milliseconds(times)
+        wall.append(perf_counter() - start)
+        cpu.append(process_time() - worked)
+    p50, p95 = np.percentile(wall, [50, 95]) * 1e3
+    found = {"p50": p50, "p95": p95, "cpu_p50": float(np.median(cpu)) * 1e3}
+    return {name: round(float(value), 3) for name, value in found.items()}
+
+
+def retrievals(pool: MemoryPool, encoder: RandomEncoder, users: Sequence[str]) -> dict[str, float]:
+    """Whole retrievals of what was asked once before, so that its word vectors are at hand."""
+    rng, retriever = Random(2), Retriever(encoder)
+    asked = [" ".join(rng.sample(VOCABULARY, 5)) for _ in range(RETRIEVALS)]
+
+    def ask(number: int) -> object:
+        query = Query(asked[number], now=START + timedelta(days=999))
+        return retriever.search(pool.of(users[number % len(users)]), query)
+
+    timed(RETRIEVALS, ask)
+    return timed(RETRIEVALS, ask)
 
 
 def shares(records: int, users: int, large: float) -> dict[str, int]:
@@ -119,6 +136,8 @@ def build(folder: Path, counts: dict[str, int]) -> dict[str, object]:
         figures["search_large_ms"] = timed(
             SEARCHES // 2, lambda n: pool.of("large").query(plans[n])
         )
+        figures["retrieve_small_ms"] = retrievals(pool, encoder, few)
+        figures["retrieve_large_ms"] = retrievals(pool, encoder, ["large"])
         start = perf_counter()
         pool.flush()
         figures["flush_s"] = round(perf_counter() - start, 3)
@@ -151,24 +170,37 @@ def reopen(folder: Path) -> dict[str, object]:
         small = perf_counter()
         pool.of("large").query(plan(Random(1), encoder))
         large = perf_counter()
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        memory = next(line for line in status.splitlines() if line.startswith("VmRSS"))
         return {
             "reopen_s": round(opened - start, 3),
             "first_search_small_s": round(small - opened, 3),
             "first_search_large_s": round(large - small, 3),
-            "rss_mb": int(memory.split()[1]) // 1024,
+            "rss_mb": memory_mb("VmRSS"),
             "behind": pool.behind,
         }
 
 
+def memory_mb(name: str) -> int:
+    """What the kernel says of this process."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith(name))
+    return int(line.split()[1]) // 1024
+
+
 def forget(folder: Path) -> dict[str, object]:
-    """Seconds to erase one record of a small person, scan of all files included."""
+    """In a fresh process: seconds to erase one record of a small person and one of the largest,
+    scan of all files included, and the most memory that took."""
+    figures: dict[str, object] = {}
     with MemoryPool.open(folder, RandomEncoder()) as pool:
-        memory = pool.of("user1")
-        start = perf_counter()
-        erasure = memory.forget([memory.records()[0].id], START)
-        return {"forget_s": round(perf_counter() - start, 2), "forget_clean": erasure.clean}
+        for name, user in (("small", "user1"), ("large", "large")):
+            memory = pool.of(user)
+            start, worked = perf_counter(), process_time()
+            erasure = memory.forget([memory.records()[0].id], START)
+            figures |= {
+                f"forget_{name}_s": round(perf_counter() - start, 2),
+                f"forget_{name}_cpu_s": round(process_time() - worked, 2),
+                f"forget_{name}_clean": erasure.clean,
+            }
+    return figures | {"forget_peak_mb": memory_mb("VmHWM")}
 
 
 def disk_mb(folder: Path) -> int:
@@ -179,9 +211,11 @@ def disk_mb(folder: Path) -> int:
 def measure(folder: Path, records: int, users: int, large: float) -> dict[str, object]:
     figures = build(folder, shares(records, users, large))
     figures["disk_mb"] = disk_mb(folder)
-    child = [sys.executable, "-m", "benchmarks.memory_store", "--reopen", str(folder)]
-    figures |= json.loads(subprocess.run(child, check=True, capture_output=True, text=True).stdout)
-    return figures | forget(folder)
+    for step in ("--reopen", "--forget"):
+        child = [sys.executable, "-m", "benchmarks.memory_store", step, str(folder)]
+        told = subprocess.run(child, check=True, capture_output=True, text=True).stdout
+        figures |= json.loads(told)
+    return figures
 
 
 def main() -> None:
@@ -192,9 +226,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to build (default: a temporary folder)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--reopen", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--forget", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.reopen:
-        print(json.dumps(reopen(options.reopen)))
+    if options.reopen or options.forget:
+        print(json.dumps(reopen(options.reopen) if options.reopen else forget(options.forget)))
         return
     found = []
     for records in options.records:

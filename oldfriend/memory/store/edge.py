@@ -1,35 +1,20 @@
-"""Qdrant Edge: the embedded engine, one shard in one process.
+"""Qdrant Edge, the embedded engine: everyone's points in one of a few shards, by their key.
 
-No HNSW: exact search of one tenant takes less than a millisecond for thousands of records, while
-building a graph would hold the interpreter for minutes. The shard lives in a numbered folder that
-``current`` names, so rebuilding it without what was deleted is a switch of one small file.
+A shard is opened when somebody in it is first asked about. What is erased is gone from the files
+when its shard was rebuilt, which takes as long as that shard is large and leaves the others be.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-import numpy as np
-import qdrant_edge as edge
-
 from oldfriend.files import atomic_write
-from oldfriend.memory.store.engine import (
-    DENSE,
-    SPARSE,
-    Hit,
-    Leaf,
-    Plan,
-    Point,
-    Vector,
-    point_id,
-    seconds,
-)
+from oldfriend.memory.store.engine import Hit, Plan, Point, Vector
 from oldfriend.memory.store.journal import sync_folder
+from oldfriend.memory.store.shard import Shard
 
-PAGE = 2000  # points read or written at once
-NO_GRAPH = 1_000_000_000  # KB of vectors below which no HNSW graph is built
+SHARDS = 32  # another number is another layout, made anew from the journals
 
 
 class EdgeEngine:
@@ -37,187 +22,77 @@ class EdgeEngine:
 
     def __init__(self, folder: Path, size: int) -> None:
         self._folder, self._size = folder, size
+        self._open: dict[int, Shard] = {}
+        self._unsaved: set[int] = set()  # shards written to since the last flush
         folder.mkdir(parents=True, exist_ok=True)
-        self._new = not (folder / "current").exists() or not self._current().endswith(f"-{size}")
+        self._new = self._layout() != f"{SHARDS} shards of {size}"
         if self._new:
-            self._switch(f"1-{size}")
-        self._sweep()  # of a rebuild that was cut short
-        path = folder / self._current()
-        self._shard = self._create(path) if self._new else edge.EdgeShard.load(str(path))
+            self.clear()
 
     def connect(self) -> bool:
         new, self._new = self._new, False
         return new
 
     def upsert(self, tenant: str, points: Sequence[Point]) -> None:
-        for start in range(0, len(points), PAGE):
-            batch = [_point(tenant, point) for point in points[start : start + PAGE]]
-            self._shard.update(edge.UpdateOperation.upsert_points(batch))
+        if points:
+            self._written(tenant).upsert(tenant, points)
 
     def delete(self, tenant: str, ids: Sequence[UUID]) -> None:
         if ids:
-            gone: list[int | UUID | str] = [point_id(tenant, id) for id in ids]
-            self._shard.update(edge.UpdateOperation.delete_points(gone))
+            self._written(tenant).delete(tenant, ids)
 
     def drop(self, tenant: str) -> None:
-        self._shard.update(edge.UpdateOperation.delete_points_by_filter(_own(tenant)))
+        self._written(tenant).drop(tenant)
 
     def leaves(self, tenant: str, plan: Plan, limits: Mapping[int, int]) -> Mapping[int, list[Hit]]:
-        requests = [_request(tenant, plan, plan.prefetches[p], limits[p]) for p in limits]
-        answers = self._shard.query_batch(edge.QueryBatchRequest(requests))
-        key = int(tenant, 16)  # see point_id; read once, not for every hit
-        return {
-            place: [_hit(key, point) for point in points]
-            for place, points in zip(limits, answers, strict=True)
-        }
+        return self._of(tenant).leaves(tenant, plan, limits)
 
     def marks(self, tenant: str) -> dict[UUID, int]:
-        return {
-            point_id(tenant, _uuid(record.id)): int((record.payload or {})["mark"])
-            for page in self._pages(_own(tenant), payload=["mark"], vectors=False)
-            for record in page
-        }
+        return self._of(tenant).marks(tenant)
 
     def dense(self, tenant: str, ids: Sequence[UUID]) -> list[tuple[UUID, Vector]]:
-        points: list[int | UUID | str] = [point_id(tenant, id) for id in ids]
-        found = self._shard.retrieve(points, with_payload=False, with_vector=list(DENSE))
-        return [
-            (point_id(tenant, _uuid(record.id)), np.asarray(record.vector[name], dtype=np.float32))
-            for record in found
-            if isinstance(record.vector, dict)
-            for name in DENSE
-        ]
+        return self._of(tenant).dense(tenant, ids)
 
-    def scrub(self) -> bool:
-        """Copy what is left into a new shard: deletion alone leaves bytes in segments and WAL."""
-        path = self._next()
-        shard = self._create(path)
-        for page in self._pages(None, payload=True, vectors=True):
-            points = [edge.Point(r.id, r.vector or {}, r.payload) for r in page]
-            shard.update(edge.UpdateOperation.upsert_points(points))
-        self._replace(path, shard)
+    def scrub(self, tenant: str) -> bool:
+        self._of(tenant).rebuild()
         return True
 
     def clear(self) -> None:
-        path = self._next()
-        self._replace(path, self._create(path))
-
-    def flush(self) -> None:
-        self._shard.flush()
-
-    def close(self) -> None:
-        self._shard.flush()  # close() itself hides errors
-        self._shard.close()
-
-    def _current(self) -> str:
-        return (self._folder / "current").read_text(encoding="utf-8").strip()
-
-    def _next(self) -> Path:
-        number = int(self._current().partition("-")[0]) + 1
-        return self._folder / f"{number}-{self._size}"
-
-    def _create(self, path: Path) -> edge.EdgeShard:
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir()
-        dense = edge.EdgeVectorParams(size=self._size, distance=edge.Distance.Cosine)
-        sparse = edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)
-        shard = edge.EdgeShard.create(
-            str(path),
-            edge.EdgeConfig(
-                vectors=dict.fromkeys(DENSE, dense),
-                sparse_vectors=dict.fromkeys(SPARSE, sparse),
-                optimizers=edge.EdgeOptimizersConfig(indexing_threshold=NO_GRAPH),
-            ),
-        )
-        index = edge.UpdateOperation.create_field_index
-        shard.update(index("user", edge.KeywordIndexParams(is_tenant=True)))
-        shard.update(index("ts", edge.IntegerIndexParams(lookup=False, range=True)))
-        shard.update(index("kind", edge.PayloadSchemaType.Keyword))
-        return shard
-
-    def _replace(self, path: Path, shard: edge.EdgeShard) -> None:
-        shard.flush()
-        self._switch(path.name)
-        old, self._shard = self._shard, shard
-        old.close()
-        self._sweep()
-
-    def _sweep(self) -> None:
-        """Remove every shard but the current one."""
+        for shard in self._open.values():
+            shard.close()
+        self._open, self._unsaved = {}, set()
+        (self._folder / "layout").unlink(missing_ok=True)  # first: half of it is nothing
         for path in self._folder.iterdir():
-            if path.is_dir() and path.name != self._current():
-                shutil.rmtree(path)
-
-    def _switch(self, name: str) -> None:
-        with atomic_write(self._folder / "current") as out:
-            out.write(name)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with atomic_write(self._folder / "layout") as out:
+            out.write(f"{SHARDS} shards of {self._size}")
         sync_folder(self._folder)
 
-    def _pages(
-        self, where: edge.Filter | None, payload: bool | list[str], vectors: bool
-    ) -> Iterator[list[edge.Record]]:
-        offset: int | UUID | str | None = None
-        while True:
-            page, offset = self._shard.scroll(
-                edge.ScrollRequest(
-                    offset=offset, limit=PAGE, filter=where,
-                    with_payload=payload, with_vector=vectors,
-                )
-            )  # fmt: skip
-            yield page
-            if offset is None:
-                return
+    def flush(self) -> None:
+        for number in sorted(self._unsaved):
+            self._open[number].flush()
+        self._unsaved.clear()
 
+    def close(self) -> None:
+        for shard in self._open.values():
+            shard.close()
+        self._open, self._unsaved = {}, set()
 
-def _point(tenant: str, point: Point) -> edge.Point:
-    vectors: dict[str, list[float] | edge.SparseVector | list[list[float]]] = {
-        name: vector.tolist() for name, vector in point.vectors.items()
-    }
-    for name, (indices, values) in point.sparse.items():
-        if len(indices):
-            vectors[name] = edge.SparseVector(list(indices), list(values))
-    return edge.Point(point_id(tenant, point.id), vectors, payload(tenant, point))
+    def _of(self, tenant: str) -> Shard:
+        """The shard of this tenant, whose key is a hash."""
+        number = self._number(tenant)
+        if number not in self._open:
+            self._open[number] = Shard(self._folder / f"{number:02}", self._size)
+        return self._open[number]
 
+    def _written(self, tenant: str) -> Shard:
+        shard = self._of(tenant)
+        self._unsaved.add(self._number(tenant))
+        return shard
 
-def payload(tenant: str, point: Point) -> dict[str, str | int | float]:
-    """The numbers and hashes that filters and rescoring need; no text."""
-    return {
-        "user": tenant, "ts": point.ts, "importance": point.importance, "kind": point.kind,
-        "session": point.session, "current": int(point.current), "mark": point.mark,
-    }  # fmt: skip
+    def _number(self, tenant: str) -> int:
+        return int(tenant[:8], 16) % SHARDS
 
-
-def _own(tenant: str) -> edge.Filter:
-    return edge.Filter(must=[edge.FieldCondition("user", match=edge.MatchValue(tenant))])
-
-
-def _request(tenant: str, plan: Plan, leaf: Leaf, limit: int) -> edge.QueryRequest:
-    must: list[Any] = [edge.FieldCondition("user", match=edge.MatchValue(tenant))]
-    if plan.since or plan.until:
-        since = float(seconds(plan.since)) if plan.since else None
-        until = float(seconds(plan.until)) if plan.until else None
-        must.append(edge.FieldCondition("ts", range=edge.RangeFloat(gte=since, lt=until)))
-    if plan.kinds:
-        must.append(edge.FieldCondition("kind", match=edge.MatchAny(list(plan.kinds))))
-    if plan.current:
-        must.append(edge.FieldCondition("current", match=edge.MatchValue(1)))
-    if isinstance(leaf.query, tuple):
-        indices, values = leaf.query
-        query = edge.Query.Nearest(edge.SparseVector(list(indices), list(values)), leaf.vector)
-        # How rare a word is, is asked of this person's memories alone.
-        params = edge.SearchParams(idf=edge.IdfParams(corpus=_own(tenant)))
-    else:
-        query, params = edge.Query.Nearest(leaf.query.tolist(), leaf.vector), None
-    return edge.QueryRequest(
-        limit=limit, query=query, filter=edge.Filter(must=must), params=params,
-        with_payload=["ts", "importance"],
-    )  # fmt: skip
-
-
-def _hit(key: int, point: edge.ScoredPoint) -> Hit:
-    known = point.payload or {}
-    return Hit(UUID(int=_uuid(point.id).int ^ key), point.score, known["ts"], known["importance"])
-
-
-def _uuid(id: object) -> UUID:
-    return id if isinstance(id, UUID) else UUID(str(id))
+    def _layout(self) -> str:
+        path = self._folder / "layout"
+        return path.read_text(encoding="utf-8") if path.exists() else ""

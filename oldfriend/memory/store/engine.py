@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
-from statistics import fmean, variance
-from typing import Literal, Protocol
+from math import fsum, sqrt
+from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -21,6 +21,7 @@ from oldfriend.errors import OldFriendError
 DENSE, SPARSE = ("dense", "dense_w"), ("bm25", "bm25_w")  # _w: of the window of neighbours
 DAY = 86400.0
 SLACK = 30  # hits asked for beyond a leaf's limit, to see whether ties cross it
+NONE = 0.0, 0.0  # points for recency and importance, where neither counts
 TIE = 2e-6  # relative; two engines' float32 sums of 384 products differ by less than 1e-6
 
 Vector = NDArray[np.float32]
@@ -85,15 +86,25 @@ class Plan:
     recency_scale_days: float = 30.0
     importance_weight: float = 0.0
 
+    @property
+    def payload(self) -> list[str]:
+        """What rescoring needs of a point; what is not asked for need not be read."""
+        needed = {"ts": self.recency_weight, "importance": self.importance_weight}
+        return [name for name, weight in needed.items() if weight]
 
-@dataclass(frozen=True)
-class Hit:
-    """One point that a leaf found, with what rescoring needs."""
 
-    id: UUID
+class Hit(NamedTuple):
+    """One point that a leaf found, with what rescoring needs. ``key``: the id's number, because a
+    UUID takes ten times as long to make, to hash and to compare."""
+
+    key: int
     score: float
-    ts: int
-    importance: float
+    ts: int = 0
+    importance: float = 0.0
+
+    @property
+    def id(self) -> UUID:
+        return UUID(int=self.key)
 
 
 @dataclass(frozen=True)
@@ -136,8 +147,9 @@ class Engine(Protocol):
         """Every dense vector of these points as stored, for a proof that they are gone."""
         ...
 
-    def scrub(self) -> bool:
-        """Make deleted points unreadable in the engine's files; False if they are not ours."""
+    def scrub(self, tenant: str) -> bool:
+        """Make deleted points of a tenant unreadable in the engine's files; False if those are
+        not ours."""
         ...
 
     def clear(self) -> None:
@@ -156,6 +168,14 @@ def point_id(tenant: str, record: UUID) -> UUID:
     """The id of a record's point, and back: two people may hold records of one id (an import)
     without touching each other's points."""
     return UUID(int=record.int ^ int(tenant, 16))
+
+
+def payload(tenant: str, point: Point) -> dict[str, str | int | float]:
+    """The numbers and hashes that filters and rescoring need; no text."""
+    return {
+        "user": tenant, "ts": point.ts, "importance": point.importance, "kind": point.kind,
+        "session": point.session, "current": int(point.current), "mark": point.mark,
+    }  # fmt: skip
 
 
 def seconds(time: datetime) -> int:
@@ -181,19 +201,19 @@ def search(engine: Engine, tenant: str, plan: Plan) -> list[Scored]:
 
 def in_order(hits: Sequence[Hit]) -> list[Hit]:
     """Best first; scores that differ by rounding alone are ties, ordered by id."""
-    ranked = sorted(hits, key=lambda hit: (-hit.score, hit.id.int))
+    ranked = sorted(hits, key=lambda hit: (-hit.score, hit.key))
     start = 0
     for end in range(1, len(ranked) + 1):
         if end == len(ranked) or not _tied(ranked[end - 1], ranked[end]):
             if end - start > 1:
-                ranked[start:end] = sorted(ranked[start:end], key=lambda hit: hit.id.int)
+                ranked[start:end] = sorted(ranked[start:end], key=lambda hit: hit.key)
             start = end
     return ranked
 
 
 def fuse(plan: Plan, leaves: Sequence[Sequence[Hit]]) -> list[Scored]:
     """The plan's best, out of its leaves' hits in order; every leaf is cut to its limit."""
-    known: dict[int, Hit] = {}  # by id.int: a UUID hashes and compares ten times as slowly
+    known: dict[int, Hit] = {}
     given: dict[int, list[tuple[str, int, float, float]]] = {}  # leaf, rank, score, share
     names = set[str]()
     for place, (leaf, hits) in enumerate(zip(plan.prefetches, leaves, strict=True)):
@@ -202,22 +222,22 @@ def fuse(plan: Plan, leaves: Sequence[Sequence[Hit]]) -> list[Scored]:
         names.add(name)
         cut = hits[: leaf.limit]
         for rank, (hit, share) in enumerate(zip(cut, _shares(plan, leaf, cut), strict=True)):
-            known[hit.id.int] = hit
-            given.setdefault(hit.id.int, []).append((name, rank, hit.score, share))
-    bonus = {id: _rescore(plan, hit) for id, hit in known.items()}
+            known[hit.key] = hit
+            given.setdefault(hit.key, []).append((name, rank, hit.score, share))
+    rescored = bool(plan.payload)
+    bonus = {id: _rescore(plan, hit) if rescored else NONE for id, hit in known.items()}
     totals = [
-        Hit(known[id].id, sum(part[3] for part in parts) + sum(bonus[id]), 0, 0.0)
-        for id, parts in given.items()
+        Hit(id, sum([part[3] for part in parts]) + sum(bonus[id])) for id, parts in given.items()
     ]
     return [
         Scored(
             id=best.id,
             score=best.score,
-            ranks={name: rank for name, rank, _, _ in given[best.id.int]},
-            scores={name: score for name, _, score, _ in given[best.id.int]},
-            shares={name: share for name, _, _, share in given[best.id.int]},
-            recency=bonus[best.id.int][0],
-            importance=bonus[best.id.int][1],
+            ranks={name: rank for name, rank, _, _ in given[best.key]},
+            scores={name: score for name, _, score, _ in given[best.key]},
+            shares={name: share for name, _, _, share in given[best.key]},
+            recency=bonus[best.key][0],
+            importance=bonus[best.key][1],
         )
         for best in in_order(totals)[: plan.limit]
     ]
@@ -230,10 +250,11 @@ def _shares(plan: Plan, leaf: Leaf, hits: Sequence[Hit]) -> list[float]:
             return [0.0] * len(hits)
         return [1 / ((rank + 1) / leaf.weight + plan.k - 1) for rank in range(len(hits))]
     values = [hit.score for hit in hits]
-    spread = variance(values) ** 0.5 if len(values) > 1 else 0.0
-    if not spread:
+    if not hits or _tied(hits[0], hits[-1]):  # what spread there is, is rounding
         return [0.5 * leaf.weight] * len(hits)
-    low = fmean(values) - 3 * spread
+    mean = fsum(values) / len(values)
+    spread = sqrt(fsum([(value - mean) ** 2 for value in values]) / (len(values) - 1))
+    low = mean - 3 * spread
     return [leaf.weight * (value - low) / (6 * spread) for value in values]
 
 

@@ -63,7 +63,7 @@ class Supersede(Stamped):
 
 
 class Correct(Stamped):
-    """We had it wrong: ``old`` was never true."""
+    """We had it wrong: ``old`` was never true, not even in the past."""
 
     op: Literal["correct"] = "correct"
     old: UUID

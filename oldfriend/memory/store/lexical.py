@@ -43,7 +43,7 @@ def _hits(leaf: Leaf, drafts: Sequence[Draft], allowed: Sequence[Draft], words: 
         shared = asked.keys() & documents[draft.mark].keys()
         if shared:
             score = sum(idf[t] * asked[t] * documents[draft.mark][t] for t in shared)
-            found.append(Hit(draft.id, score, draft.ts, draft.importance))
+            found.append(Hit(draft.id.int, score, draft.ts, draft.importance))
     return found
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from oldfriend.memory.store.embed import TokenReader
 from oldfriend.memory.store.keys import key
 from oldfriend.memory.store.record import MemoryRecord
+from oldfriend.memory.store.shelf import Shelves
 from oldfriend.memory.store.state import State
 
 DISCOUNTS = (0.8, 0.7, 0.6)  # of a word met one, two or three turns away
@@ -45,10 +46,13 @@ class LateInteraction:
     must.
     """
 
-    def __init__(self, reader: TokenReader, capacity: int = 8192) -> None:
+    def __init__(
+        self, reader: TokenReader, capacity: int = 8192, shelves: Shelves | None = None
+    ) -> None:
         self._reader, self._capacity = reader, capacity
-        self._kept: dict[tuple[UUID, str], Scores] = {}
+        self._kept: dict[tuple[int, str], Scores] = {}  # by id.int and text
         self._counts: OrderedDict[tuple[str, int, UUID], NDArray[np.int64]] = OrderedDict()
+        self._shelves = shelves or Shelves()
 
     def match(self, question: str, records: Sequence[MemoryRecord], state: State) -> Match:
         """How well each of ``records``, which are of ``state``, meets ``question``."""
@@ -56,22 +60,19 @@ class LateInteraction:
         if not records or not len(asked.ids):
             none = np.zeros(len(records), np.float32)
             return Match(none, none)
+        shelf = self._shelves.of(state)
+        rows = shelf.rows(records)
         reach = len(DISCOUNTS)
-        around = [state.around(record, reach) if record.source else [] for record in records]
-        every = {r.id: r for r in records} | {r.id: r for near in around for r in near}
-        place = {id: row for row, id in enumerate(every)}
-        met = self._met(asked.vectors, list(every.values()))
-        own = met[[place[record.id] for record in records]]
+        near = [(away, shelf.beside(rows, away)) for away in range(-reach, reach + 1)]
+        every = np.unique(np.concatenate([rows, *(beside for _, beside in near)]))
+        every = every[every >= 0]
+        met = self._met(asked.vectors, [state[id] for id in shelf.ids(every)])
+        own = met[np.searchsorted(every, rows)]
         best = own.copy()
-        pairs = [
-            (row, place[other.id], _discount(record, other))
-            for row, (record, near) in enumerate(zip(records, around, strict=True))
-            for other in near
-        ]
-        if pairs:
-            rows, others, discounts = (np.array(column) for column in zip(*pairs, strict=True))
-            weighed = met[others] * discounts[:, None].astype(np.float32)
-            np.maximum.at(best, rows, weighed)
+        for away, beside in near:
+            there = np.flatnonzero(beside >= 0)
+            weighed = met[np.searchsorted(every, beside[there])] * _discount(away)
+            best[there] = np.maximum(best[there], weighed)
         weights = self._rarity(asked.ids, state)
         return Match(own @ weights, best @ weights)
 
@@ -79,6 +80,7 @@ class LateInteraction:
         """Forget all vectors and counts."""
         self._kept.clear()
         self._counts.clear()
+        self._shelves.clear()
 
     def _met(self, asked: NDArray[np.float16], records: Sequence[MemoryRecord]) -> Scores:
         """Cosine of each question word with its nearest word of each record [records, words]."""
@@ -89,12 +91,12 @@ class LateInteraction:
         return found
 
     def _vectors(self, records: Sequence[MemoryRecord]) -> list[Scores]:
-        keys = [(record.id, record.text) for record in records]
+        keys = [(record.id.int, record.text) for record in records]
         fresh = [r for r, name in zip(records, keys, strict=True) if name not in self._kept]
         if fresh:
             read = self._reader.read([key(record) for record in fresh], content=True)
             for record, tokens in zip(fresh, read, strict=True):
-                self._kept[record.id, record.text] = tokens.vectors.astype(np.float32)
+                self._kept[record.id.int, record.text] = tokens.vectors.astype(np.float32)
         found = [self._kept[name] for name in keys]
         for name in list(islice(self._kept, max(len(self._kept) - self._capacity, 0))):
             del self._kept[name]  # the oldest first: a dict keeps the order of writing
@@ -133,7 +135,5 @@ def _two_bits(number: int) -> int:
     return number >> shift << shift
 
 
-def _discount(record: MemoryRecord, other: MemoryRecord) -> float:
-    assert record.source and other.source
-    away = abs(record.source.turn - other.source.turn)
-    return DISCOUNTS[away - 1] if away else 1.0
+def _discount(away: int) -> float:
+    return DISCOUNTS[abs(away) - 1] if away else 1.0

@@ -24,20 +24,26 @@ from oldfriend.memory.store.dates import resolve
 from oldfriend.memory.store.embed import Embedder, TokenReader
 from oldfriend.memory.store.engine import Leaf, Plan, Scored, seconds
 from oldfriend.memory.store.keys import asked_about, speaker
+from oldfriend.memory.store.outdated import Endings, about_now
 from oldfriend.memory.store.periods import Interval
 from oldfriend.memory.store.record import MemoryRecord
 from oldfriend.memory.store.rerank import LateInteraction, Match
+from oldfriend.memory.store.shelf import Shelves
 from oldfriend.memory.store.state import State
 from oldfriend.memory.store.user import UserMemory
 
 DAY = 86400.0
+LOOKED_AT = 4  # times the limit: so many records are asked whether they are outdated
+
+Column = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What each signal counts; 0 switches it off. ``candidates``: hits taken from the engine."""
+    """What each signal counts; 0 switches it off. ``candidates``: hits taken from the engine, at
+    least; twice the limit of a query if that is more."""
 
-    candidates: int = 100
+    candidates: int = 40
     neighbours: int = 1  # turns on each side of a candidate that become candidates
     window: float = 1.0  # late interaction with the turn and its neighbours
     own: float = 0.5  # late interaction with the turn alone
@@ -47,6 +53,7 @@ class Weights:
     recency: float = 0.1  # halves every ``recency_days``
     recency_days: float = 30.0
     importance: float = 0.1
+    outdated: float = 2.0  # taken off words whose values have ended, if the question is about now
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,13 @@ class Retriever:
     def __init__(self, embedder: Embedder, weights: Weights = Weights()) -> None:
         self._embedder, self._weights = embedder, weights
         reader = getattr(embedder, "inner", embedder)
-        self._late = LateInteraction(reader) if isinstance(reader, TokenReader) else None
+        self._shelves = Shelves()
+        self._late = (
+            LateInteraction(reader, shelves=self._shelves)
+            if isinstance(reader, TokenReader)
+            else None
+        )
+        self._endings = Endings()
 
     def search(self, memory: UserMemory, query: Query) -> list[Hit]:
         """The best hits for ``query`` among this person's memories, best first."""
@@ -102,12 +115,15 @@ class Retriever:
         if not query.text.strip() or not len(state):
             return []
         found = {hit.id: hit for hit in memory.scored(self._plan(query))}
-        records = _candidates(state, found, query, weights.neighbours)
+        records = self._candidates(state, found, query)
         if not records:
             return []
         match = self._match(query.text, records, state)
         columns = _columns(records, found, match, query, weights, self._late is not None)
         total = np.sum(list(columns.values()), axis=0)
+        if state.ended and weights.outdated and (query.current or about_now(query.text)):
+            columns["outdated"] = self._outdated(records, total, state, query)
+            total += columns["outdated"]
         order = sorted(range(len(records)), key=lambda row: (-total[row], records[row].id))
         return [
             Hit(
@@ -122,10 +138,12 @@ class Retriever:
         """Forget all that was read."""
         if self._late is not None:
             self._late.clear()
+        self._endings.clear()
+        self._shelves.clear()
 
     def _plan(self, query: Query) -> Plan:
         dense, words = self._embedder.encode([query.text])[0], sparse.question(query.text)
-        limit = self._weights.candidates
+        limit = max(self._weights.candidates, 2 * query.limit)
         leaves = [Leaf("dense", dense, limit), Leaf("dense_w", dense, limit)]
         if words[0]:
             leaves += [Leaf("bm25", words, limit), Leaf("bm25_w", words, limit)]
@@ -134,6 +152,32 @@ class Retriever:
             kinds=query.kinds, current=query.current,
         )  # fmt: skip
 
+    def _candidates(
+        self, state: State, found: Mapping[UUID, Scored], query: Query
+    ) -> list[MemoryRecord]:
+        """What the engine found, and the turns beside it that the query allows."""
+        records = [state[id] for id in found if id in state]
+        reach = self._weights.neighbours
+        if not reach or not records:
+            return records
+        shelf = self._shelves.of(state)
+        rows = shelf.rows(records)
+        near = [shelf.beside(rows, away) for away in range(-reach, reach + 1)]
+        others = np.setdiff1d(np.concatenate(near), np.append(rows, -1))
+        beside = [state[id] for id in shelf.ids(others)]
+        return records + [record for record in beside if _allowed(record, query)]
+
+    def _outdated(
+        self, records: Sequence[MemoryRecord], total: Column, state: State, query: Query
+    ) -> Column:
+        """What is taken off records that only hold what has ended; looked for among those that
+        might be given back."""
+        column = np.zeros(len(records), np.float32)
+        for row in np.argsort(-total, kind="stable")[: LOOKED_AT * query.limit].tolist():
+            if self._endings.outdated(records[row], state, query.now):
+                column[row] = -self._weights.outdated
+        return column
+
     def _match(self, text: str, records: Sequence[MemoryRecord], state: State) -> Match:
         if self._late is None:
             none = np.zeros(len(records), np.float32)
@@ -141,26 +185,13 @@ class Retriever:
         return self._late.match(text, records, state)
 
 
-def _candidates(
-    state: State, found: Mapping[UUID, Scored], query: Query, reach: int
-) -> list[MemoryRecord]:
-    """What the engine found, and the turns beside it that the query allows."""
-    records = {id: state[id] for id in found if id in state}
-    for record in list(records.values()):
-        for other in state.around(record, reach) if reach else ():
-            if other.id not in records and _allowed(other, query):
-                records[other.id] = other
-    return list(records.values())
-
-
 def _allowed(record: MemoryRecord, query: Query) -> bool:
-    time = _seconds(record)
-    return (
-        not record.archived
-        and (not query.kinds or record.kind in query.kinds)
-        and (record.current or not query.current)
-        and (query.since is None or time >= seconds(query.since))
-        and (query.until is None or time < seconds(query.until))
+    if record.archived or (query.kinds and record.kind not in query.kinds):
+        return False
+    if query.current and not record.current:
+        return False
+    return (query.since is None or _seconds(record) >= seconds(query.since)) and (
+        query.until is None or _seconds(record) < seconds(query.until)
     )
 
 
@@ -180,9 +211,10 @@ def _columns(
         columns["window"] = _standard(match.window) * (weights.window / scale)
         columns["own"] = _standard(match.own) * (weights.own / scale)
     columns["importance"] = weights.importance * _array([r.importance / 10 for r in records])
-    about = asked_about(query.text, sorted({speaker(r) for r in records}), query.asker)
+    speakers = [speaker(record) for record in records]
+    about = asked_about(query.text, sorted(set(speakers)), query.asker)
     if about:
-        told = _array([1.0 if speaker(r) == about else -1.0 for r in records])
+        told = _array([1.0 if name == about else -1.0 for name in speakers])
         columns["speaker"] = weights.speaker * told
     if query.now:
         now = seconds(query.now)

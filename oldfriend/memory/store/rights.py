@@ -175,7 +175,7 @@ def _finish(pool: "MemoryPool", erasing: Erasing) -> tuple[bool, bool]:
         _save(pool, erasing.model_copy(update={"here": True}))
     try:
         done = pool.learn(erasing.key)
-        scrubbed = done and pool.engine.scrub()
+        scrubbed = done and pool.engine.scrub(erasing.key)
     except EngineDownError:
         return False, False
     if done:

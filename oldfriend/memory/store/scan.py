@@ -12,11 +12,12 @@ from typing import IO
 import numpy as np
 
 CHUNK = 4 * 2**20  # bytes looked through at once
-HEAD = 8  # bytes by which a place is recognised before the rest is compared
+WORD = 8  # bytes by which a place is recognised before the rest is compared
+LEAST = 2 * WORD - 1  # bytes of a needle in which a word stands wherever it lies
 LONGEST = 256  # bytes of a needle that are looked for
 FLOATS = 12  # of a vector: 48 bytes, which no two vectors share by chance
 
-Heads = dict[int, list[tuple[int, bytes, str]]]  # head -> its place in a needle, needle, name
+Head = tuple[int, bytes, str]  # where a word stands in a needle, the needle, its name
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def text_needles(text: str) -> set[bytes]:
         text.encode(), json.dumps(text, ensure_ascii=False)[1:-1].encode(),
         json.dumps(text)[1:-1].encode(), text.encode("utf-16-le"),
     }  # fmt: skip
-    if len(text.encode()) >= HEAD:
+    if len(text.encode()) >= WORD:
         return forms
     return {f'"{form}"'.encode() for form in (text, json.dumps(text, ensure_ascii=False)[1:-1])}
 
@@ -74,18 +75,19 @@ def _cbor(x: float) -> bytes:
 
 def proof_scan(root: Path, needles: Mapping[str, Iterable[bytes]]) -> ScanReport:
     """Look through every file below ``root`` for the byte strings of ``needles``."""
-    by_head: Heads = {}
-    shorts: list[tuple[bytes, str]] = []
+    heads, shorts, count = dict[int, list[Head]](), list[tuple[bytes, str]](), 0
     for name, forms in needles.items():
-        for form in forms:
+        for form in filter(None, forms):
             cut = form[:LONGEST]
-            if len(cut) >= HEAD:
-                at = _telling(cut)
-                head = int.from_bytes(cut[at : at + HEAD], "little")
-                by_head.setdefault(head, []).append((at, cut, name))
-            elif cut:
+            count += 1
+            if len(cut) < LEAST:
                 shorts.append((cut, name))
-    heads = np.array(sorted(by_head), dtype=np.uint64)
+                continue
+            first = _telling(cut)
+            for at in range(first, first + WORD):
+                head = int.from_bytes(cut[at : at + WORD], "little")
+                heads.setdefault(head, []).append((at, cut, name))
+    words = np.array(sorted(heads), dtype=np.uint64)
     hits: dict[tuple[Path, str], Found] = {}
     size, seen = 0, set[Path]()
     # The engine's own threads rename files of the WAL meanwhile: look until there is nothing new.
@@ -95,11 +97,10 @@ def proof_scan(root: Path, needles: Mapping[str, Iterable[bytes]]) -> ScanReport
             try:
                 size += path.stat().st_size
                 for start, text in _stretches(path):
-                    for place, name in _places(text, heads, by_head, shorts):
+                    for place, name in _places(text, words, heads, shorts):
                         hits.setdefault((path, name), Found(path, name, start + place))
             except FileNotFoundError:
                 seen.remove(path)
-    count = sum(map(len, by_head.values())) + len(shorts)
     return ScanReport(root, count, len(seen), size, tuple(hits.values()))
 
 
@@ -131,33 +132,39 @@ def _seek(data: IO[bytes], at: int, what: str, size: int) -> int:
 
 def _places(
     text: bytes,
-    heads: np.ndarray,
-    by_head: Heads,
+    words: np.ndarray,
+    heads: Mapping[int, list[Head]],
     shorts: Sequence[tuple[bytes, str]],
 ) -> Iterable[tuple[int, str]]:
-    """Where needles stand in ``text``. All heads are looked for at once, in eight passes."""
+    """Where needles stand in ``text``. Of the eight words that begin at neighbouring bytes of a
+    needle, one stands at a multiple of eight wherever it lies: so one pass finds all needles."""
     for form, name in shorts:
         if (place := text.find(form)) >= 0:
             yield place, name
-    if not len(heads):
+    if not len(words):
         return
-    maybe_head = np.zeros(65536, dtype=bool)
-    maybe_head[_hash(heads)] = True
-    for shift in range(min(HEAD, len(text) - HEAD + 1)):
-        words = np.frombuffer(text, "<u8", offset=shift, count=(len(text) - shift) // HEAD)
-        maybe = np.flatnonzero(maybe_head[_hash(words)])
-        sure = maybe[np.isin(words[maybe], heads)]
-        for place in (sure * HEAD + shift).tolist():
-            for at, form, name in by_head[int.from_bytes(text[place : place + HEAD], "little")]:
-                if place >= at and text.startswith(form, place - at):
-                    yield place - at, name
+    bits = max(16, min(22, 4 + len(words).bit_length()))  # so that few words are suspected
+    maybe_word = np.zeros(1 << bits, dtype=bool)
+    maybe_word[_hash(words, bits)] = True
+    aligned = np.frombuffer(text, "<u8", count=len(text) // WORD)
+    maybe = np.flatnonzero(maybe_word[_hash(aligned, bits)])
+    sure = maybe[np.isin(aligned[maybe], words)]
+    for number, word in zip(sure.tolist(), aligned[sure].tolist(), strict=True):
+        for at, form, name in heads[word]:
+            place = number * WORD - at
+            if place >= 0 and text.startswith(form, place):
+                yield place, name
 
 
-def _hash(words: np.ndarray) -> np.ndarray:
-    """16 bits of each word (Fibonacci hashing), to rule most of them out cheaply."""
-    return (words * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(48)
+def _hash(words: np.ndarray, bits: int) -> np.ndarray:
+    """So many bits of each word (Fibonacci hashing), to rule most of them out cheaply."""
+    return (words * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - bits)
 
 
 def _telling(form: bytes) -> int:
-    """Where in a needle eight bytes stand that are least likely to stand anywhere else."""
-    return max(range(len(form) - HEAD + 1), key=lambda at: len(set(form[at : at + HEAD])))
+    """From where on in a needle eight words stand that are least likely to stand anywhere else."""
+
+    def plainest(first: int) -> int:
+        return min(len(set(form[at : at + WORD])) for at in range(first, first + WORD))
+
+    return max(range(len(form) - LEAST + 1), key=plainest)

@@ -12,7 +12,6 @@ from uuid import UUID
 
 import numpy as np
 
-from oldfriend.memory.store.edge import payload
 from oldfriend.memory.store.engine import (
     DENSE,
     SPARSE,
@@ -22,6 +21,7 @@ from oldfriend.memory.store.engine import (
     Plan,
     Point,
     Vector,
+    payload,
     point_id,
     seconds,
 )
@@ -76,10 +76,7 @@ class ServerEngine:
         with self._reached() as client:
             answers = client.query_batch_points(self._name, requests)
         return {
-            place: [
-                Hit(_record(tenant, p), p.score, int(p.payload["ts"]), p.payload["importance"])
-                for p in answer.points
-            ]
+            place: [_hit(tenant, point) for point in answer.points]
             for place, answer in zip(limits, answers, strict=True)
         }
 
@@ -107,7 +104,7 @@ class ServerEngine:
             for name in DENSE
         ]
 
-    def scrub(self) -> bool:
+    def scrub(self, tenant: str) -> bool:
         return False  # a server vacuums its files when it sees fit
 
     def clear(self) -> None:
@@ -172,6 +169,12 @@ def _record(tenant: str, point: Any) -> UUID:
     return point_id(tenant, UUID(str(point.id)))
 
 
+def _hit(tenant: str, point: Any) -> Hit:
+    known = point.payload or {}
+    number = _record(tenant, point).int
+    return Hit(number, point.score, int(known.get("ts", 0)), known.get("importance", 0.0))
+
+
 def _point(tenant: str, point: Point) -> "models.PointStruct":
     from qdrant_client import models as m
 
@@ -213,5 +216,5 @@ def _request(tenant: str, plan: Plan, leaf: Leaf, limit: int, exact: bool) -> "m
         query, params = leaf.query.tolist(), m.SearchParams(exact=True) if exact else None
     return m.QueryRequest(
         query=query, using=leaf.vector, limit=limit, filter=m.Filter(must=must), params=params,
-        with_payload=["ts", "importance"],
+        with_payload=plan.payload or False,
     )  # fmt: skip

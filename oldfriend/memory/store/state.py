@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,10 @@ class State(Mapping[UUID, MemoryRecord]):
     def __init__(self) -> None:
         self.user = ""
         self.forgotten: set[UUID] = set()
+        self.ended: dict[
+            UUID, None
+        ] = {}  # values of slots that are no longer true, or not for ever
+        self.endings = 0  # how often that changed
         self._records: dict[UUID, MemoryRecord] = {}
         self._slots: dict[tuple[str, str], dict[UUID, None]] = {}
         self._turns: dict[str, list[tuple[int, UUID]]] = {}  # kind "turn", sorted
@@ -47,6 +52,10 @@ class State(Mapping[UUID, MemoryRecord]):
         """All that a slot ever held, oldest first (by when it became true, else was said)."""
         found = [self._records[id] for id in self._slots.get((subject, slot), ())]
         return sorted(found, key=lambda r: (seconds(r.valid_from or r.created_at), r.id))
+
+    def newest(self, count: int) -> list[MemoryRecord]:
+        """The last ``count`` records in the order in which they were written."""
+        return list(islice(reversed(self._records.values()), count))[::-1]
 
     def around(self, record: MemoryRecord, reach: int) -> list[MemoryRecord]:
         """Other turns of the record's session, at most ``reach`` turns away, in order."""
@@ -70,6 +79,13 @@ class State(Mapping[UUID, MemoryRecord]):
             return {id}
         places = range(source.turn - reach, source.turn + reach + 1)
         return {id}.union(*(self._sourced.get((source.session, place), ()) for place in places))
+
+    def noted(self, record: MemoryRecord) -> list[MemoryRecord]:
+        """The notes that were taken of a turn."""
+        if record.kind != "turn" or record.source is None:
+            return []
+        here = self._sourced[record.source.session, record.source.turn]
+        return [note for note in (self._records[id] for id in here) if note.slot]
 
     def said_with(self, ids: Iterable[UUID]) -> set[UUID]:
         """``ids`` and what says the same: all that was noted of a turn in ``ids``, and of a note in
@@ -119,7 +135,8 @@ class State(Mapping[UUID, MemoryRecord]):
                     end = was.valid_from  # nothing ends before it began
                 return self._set(id, valid_to=end, expired_at=entry.at, superseded_by=new)
             case Correct(old=id, new=new):
-                return self._set(id, expired_at=entry.at, superseded_by=new)
+                # With an end it would look like something that once was true.
+                return self._set(id, valid_to=None, expired_at=entry.at, superseded_by=new)
             case Recall(ids=ids, gain=gain):
                 for id in ids:
                     if (was := self._records.get(id)) is not None:
@@ -139,10 +156,22 @@ class State(Mapping[UUID, MemoryRecord]):
         if id not in self._records:
             return set()
         self._records[id] = self._records[id].model_copy(update=changes)
+        self._mark_end(id)
         return {id}
+
+    def _mark_end(self, id: UUID) -> None:
+        record = self._records.get(id)
+        over = record is not None and bool(record.slot) and record.valid_to is not None
+        if over != (id in self.ended):
+            self.endings += 1
+            if over:
+                self.ended[id] = None
+            else:
+                del self.ended[id]
 
     def _put(self, record: MemoryRecord) -> None:
         self._records[record.id] = record
+        self._mark_end(record.id)
         if record.slot:
             self._slots.setdefault((record.subject, record.slot), {})[record.id] = None
         if record.source:
@@ -170,6 +199,7 @@ class State(Mapping[UUID, MemoryRecord]):
         for id in gone & self._records.keys():
             touched |= self.near(id, reach)
             self._take(self._records.pop(id))
+            self._mark_end(id)
         for id, record in list(self._records.items()):
             if record.superseded_by in gone:
                 self._set(id, superseded_by=None)

@@ -12,7 +12,7 @@ import pytest
 import qdrant_edge as edge
 from store_fakes import START, WORDS, sentence
 
-from oldfriend.memory.store.edge import EdgeEngine, _request
+from oldfriend.memory.store.edge import SHARDS, EdgeEngine
 from oldfriend.memory.store.engine import (
     DENSE,
     SPARSE,
@@ -29,6 +29,7 @@ from oldfriend.memory.store.engine import (
     tenant_key,
 )
 from oldfriend.memory.store.server import ServerEngine
+from oldfriend.memory.store.shard import _request
 from oldfriend.memory.store.sparse import document, question
 
 SIZE = 24
@@ -164,7 +165,7 @@ def test_our_fusion_is_qdrants(tmp_path: Path, fusion: str) -> None:
             ]),
             {"ts": 0.0, "importance": 0.5},
         )  # fmt: skip
-        native = engine._shard.query(
+        native = engine._of(ADA)._shard.query(
             edge.QueryRequest(
                 prefetches=[edge.Prefetch(prefetches=prefetches, query=method, limit=400)],
                 query=formula, limit=400,
@@ -214,7 +215,8 @@ def test_a_point_written_again_is_changed_not_doubled(engine: Engine) -> None:
 
 
 def search_hits(engine: Engine, leaf: Leaf) -> list[Hit]:
-    return engine.leaves(ADA, Plan([leaf]), {0: 50})[0]
+    plan = Plan([leaf], recency_weight=1, importance_weight=1)  # else neither is read
+    return engine.leaves(ADA, plan, {0: 50})[0]
 
 
 def test_two_people_may_hold_records_of_one_id(engine: Engine) -> None:
@@ -256,7 +258,10 @@ def test_filters_hold_in_every_leaf(engine: Engine) -> None:
     words = question(" ".join(WORDS))
     queries = [Leaf(n, mine[0].vectors[n]) for n in DENSE]
     queries += [Leaf(n, words) for n in SPARSE]
-    plan = Plan(queries, since=since, until=until, kinds=("turn", "event"), current=True)
+    plan = Plan(
+        queries, since=since, until=until, kinds=("turn", "event"), current=True,
+        importance_weight=1,
+    )  # fmt: skip
     for hits in engine.leaves(ADA, plan, dict.fromkeys(range(4), 100)).values():
         right = {
             p.id for p in mine
@@ -286,14 +291,64 @@ def test_scrubbing_keeps_every_other_point_as_it_was(tmp_path: Path) -> None:
     engine.delete(ADA, [point.id for point in mine[:10]])
     plan = next(plans(1, 17, [mine[20].vectors["dense"]]))
     before = [(hit.id, hit.score) for hit in search(engine, ADA, plan)]
-    assert engine.scrub()
+    assert engine.scrub(ADA)
     assert [(hit.id, hit.score) for hit in search(engine, ADA, plan)] == before
     assert len(engine.marks(ADA)) == 40
     engine.close()
 
 
+def test_scrubbing_leaves_the_shards_of_others_alone(tmp_path: Path) -> None:
+    """What makes an erasure cheap: its cost is that of one shard, not that of the pool."""
+    engine = EdgeEngine(tmp_path, SIZE)
+    tenants = [tenant_key(f"user{n}") for n in range(40)]
+    for tenant in tenants:
+        engine.upsert(tenant, points(3, 19))
+    engine.flush()
+
+    def stand() -> dict[str, str]:
+        return {p.parent.name: p.read_text(encoding="utf-8") for p in tmp_path.glob("*/current")}
+
+    before = stand()
+    assert 10 < len(before) <= SHARDS
+    engine.delete(ADA, [])
+    engine.drop(tenants[0])
+    assert engine.scrub(tenants[0])
+    changed = {name for name in before if stand()[name] != before[name]}
+    assert len(changed) == 1
+    assert [len(engine.marks(tenant)) for tenant in tenants] == [0] + [3] * 39
+    engine.close()
+
+
+def test_an_engine_of_one_shard_is_made_anew(tmp_path: Path) -> None:
+    """As earlier versions had it: the pool fills it again from the journals."""
+    (tmp_path / "1-24" / "segments").mkdir(parents=True)
+    (tmp_path / "current").write_text("1-24", encoding="utf-8")
+    engine = EdgeEngine(tmp_path, SIZE)
+    assert engine.connect()
+    assert [path.name for path in tmp_path.iterdir()] == ["layout"]
+    engine.close()
+
+
+def test_a_shard_that_was_half_made_is_made_again(tmp_path: Path) -> None:
+    engine = EdgeEngine(tmp_path, SIZE)
+    number = engine._number(ADA)
+    (tmp_path / f"{number:02}" / "1" / "segments").mkdir(parents=True)
+    engine.upsert(ADA, points(3, 20))
+    assert len(engine.marks(ADA)) == 3
+    engine.close()
+
+
 def hit(number: int, score: float, ts: int = 0, importance: float = 0.0) -> Hit:
-    return Hit(UUID(int=number), score, ts, importance)
+    return Hit(number, score, ts, importance)
+
+
+def test_rounding_has_no_spread() -> None:
+    """Two engines' sums of equal products differ in their last bits, and DBSF divides by that."""
+    plan = Plan([Leaf("dense", np.ones(1, np.float32))], "dbsf")
+    equal = [hit(1, 0.9), hit(2, 0.9), hit(3, 0.9)]
+    nearly = [hit(1, 0.9 - 1e-7), hit(2, 0.9 + 1e-7), hit(3, 0.9)]
+    assert [s.shares for s in fuse(plan, [equal])] == [{"dense": 0.5}] * 3
+    assert fuse(plan, [in_order(nearly)])[0].shares == {"dense": 0.5}
 
 
 def test_scores_are_what_the_formula_says() -> None:

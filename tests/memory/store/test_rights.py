@@ -19,6 +19,7 @@ from oldfriend.memory.store.journal import Journal
 from oldfriend.memory.store.pool import MemoryPool
 from oldfriend.memory.store.scan import proof_scan, text_needles, vector_needles
 from oldfriend.memory.store.server import ServerEngine
+from oldfriend.memory.store.shard import Shard
 
 LATER = START + timedelta(days=1)
 SECRET = turn('my "secret" is a xylophone in Vélmora', 5, session="s9")
@@ -209,8 +210,8 @@ STEPS: list[tuple[str, Callable[[pytest.MonkeyPatch], None]]] = [
     ("before its name is gone", lambda m: m.setattr(rights, "_erase_here", die)),
     ("before the engine", lambda m: m.setattr(MemoryPool, "learn", die)),
     ("before the scrub", lambda m: m.setattr(EdgeEngine, "scrub", die)),
-    ("within the scrub", lambda m: m.setattr(EdgeEngine, "_replace", die)),
-    ("after the scrub", lambda m: m.setattr(EdgeEngine, "_sweep", die)),
+    ("within the scrub", lambda m: m.setattr(Shard, "_switch", die)),
+    ("after the scrub", lambda m: m.setattr(Shard, "_sweep", die)),
     ("before the last flush", lambda m: m.setattr(MemoryPool, "flush", die)),
 ]
 
@@ -239,7 +240,8 @@ def test_an_erasure_that_was_cut_short_is_finished(
             else:
                 pool.of("ada").forget([SECRET.id], LATER)
     assert pool._lock is not None
-    pool.engine._shard.close()  # type: ignore[attr-defined]
+    for shard in pool.engine._open.values():  # type: ignore[attr-defined]
+        shard._shard.close()
     pool._lock.release()
     with opened(folder) as again:
         assert again.of("ada").records() == ([] if whole else said)
