@@ -102,9 +102,6 @@ def correct(
     if old is None or not believed(old):
         return []
     entries: list[Entry] = [Correct(at=at, old=wrong, new=right.id if right else None)]
-    gone = {"valid_to": None, "expired_at": at, "superseded_by": right.id if right else None}
-    if old.valid_to is not None:  # else it would still look like something that once was true
-        entries.append(Revise(at=at, record=old.model_copy(update=gone)))
     before = [r for r in state.history(old.slot, old.subject) if r.superseded_by == wrong]
     before = [r for r in before if believed(r)]
     if right is not None and right.id not in state:

@@ -1,10 +1,10 @@
 """How memories fade and when they are put away: a ranking that can be explained, never dice.
 
 Retention follows Ebbinghaus' curve, R = exp(-dt / (tau * S)): dt since the last recall, S = 1 and
-one more with each recall, tau by kind, importance and emotion. Over capacity the least retained are
-archived with a reason; pinned ones never are. When enough has happened, many small memories of one
-topic become an insight that names them (reflection as in Generative Agents, Park et al. 2023).
-Pure functions of state, time and settings.
+one more with each recall, tau by kind, importance and emotion. Over capacity those of least worth
+are archived with a reason, where importance weighs more than age; pinned ones never are. When
+enough has happened, many small memories of one topic become an insight that names them (reflection
+as in Generative Agents, Park et al. 2023). Pure functions of state, time and settings.
 """
 
 import math
@@ -41,6 +41,17 @@ def tau(record: MemoryRecord, params: ForgettingParams) -> float:
     return params.tau_days * factor * record.importance / 5 * moved
 
 
+def worth(record: MemoryRecord, now: datetime, params: ForgettingParams) -> float:
+    """What would be lost with ``record``, 0 to 1: importance / 10, of which age takes the share
+    ``age_weight`` at most, times ``past_weight`` if it is no longer true. What was only said
+    (``kind_factor`` below 1) counts by that factor: notes were taken of what mattered in it."""
+    if not believed(record):
+        return 0.0
+    weight = record.importance / 10 * min(params.kind_factor.get(record.kind, 1.0), 1.0)
+    weight *= 1.0 if _holds(record, now) else params.past_weight
+    return weight * (1 - params.age_weight * (1 - retention(record, now, params)))
+
+
 def idle_days(record: MemoryRecord, now: datetime) -> float:
     """Days since the last recall, or since it was told; 0 for what was told after ``now``."""
     last = comparable(record.last_recalled or record.created_at)
@@ -72,14 +83,12 @@ def protected(record: MemoryRecord, params: ForgettingParams) -> str:
 def ranked(
     records: Iterable[MemoryRecord], now: datetime, params: ForgettingParams
 ) -> list[MemoryRecord]:
-    """Best kept first: by retention, importance, time told, id; so ties are no accident."""
+    """Best kept first: by worth, importance, time told, id; so ties are no accident."""
     return sorted(
         records,
-        key=lambda r: (
-            retention(r, now, params), r.importance, comparable(r.created_at), str(r.id),
-        ),
+        key=lambda r: (worth(r, now, params), r.importance, comparable(r.created_at), str(r.id)),
         reverse=True,
-    )  # fmt: skip
+    )
 
 
 def recall(records: Iterable[MemoryRecord], now: datetime) -> list[Entry]:
@@ -89,7 +98,7 @@ def recall(records: Iterable[MemoryRecord], now: datetime) -> list[Entry]:
 
 
 def make_room(state: State, now: datetime, params: ForgettingParams) -> list[Entry]:
-    """Archive the least retained records beyond the capacity, each with its reason."""
+    """Archive the records of least worth beyond the capacity, each with its reason."""
     active = [record for record in state.values() if not record.archived]
     over = len(active) - params.capacity
     if over <= 0:
@@ -101,7 +110,7 @@ def make_room(state: State, now: datetime, params: ForgettingParams) -> list[Ent
             at=now,
             ids=(record.id,),
             reason=f"number {place} of {over} beyond a capacity of {params.capacity}: "
-            + _fading(record, now, params),
+            f"worth {worth(record, now, params):.3f}, {_fading(record, now, params)}",
         )
         for place, record in enumerate(leaving, 1)
     ]

@@ -6,9 +6,6 @@ spoke of, and retells the portrait; everything else stays as it was written. A w
 lines of a summary or portrait into prose; what they say stays in the record's ``value``.
 """
 
-import math
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +13,7 @@ from uuid import UUID
 
 from oldfriend.corpus.schema import Kind
 from oldfriend.memory.store import change
+from oldfriend.memory.store.centrality import central
 from oldfriend.memory.store.change import believed, derived_id
 from oldfriend.memory.store.journal import Add, Archive, Correct, Entry, Restore, Revise, Supersede
 from oldfriend.memory.store.periods import comparable
@@ -93,7 +91,8 @@ def summarise(
     for kind, head in _HEADS:
         if told := [_fact(r) for r in facts if r.kind == kind]:
             lines.append(f"{head}: {'; '.join(told)}.")
-    quotes = central(turns, params.turns)
+    # What the friend says is often said to everybody, and would be most central of all.
+    quotes = central([r for r in turns if r.source and r.source.speaker != "friend"], params.turns)
     lines += [f"{r.source.speaker if r.source else 'user'}: {r.text}" for r in quotes]
     evidence = [*facts, *quotes]
     record = _record(state, said[0].user, "session", session, lines, evidence, first, now)
@@ -168,27 +167,6 @@ def touched(state: State, entries: Iterable[Entry]) -> set[Place]:
     return {(r.subject, r.slot) for r in records if _profiled(r)}
 
 
-def central(turns: Sequence[MemoryRecord], count: int) -> list[MemoryRecord]:
-    """The turns most like all others of their session, in order.
-
-    Degree centrality over cosine similarity of tf-idf weighted words (Erkan and Radev 2004,
-    without the random walk); of equal turns the earlier one.
-    """
-    bags = [Counter(re.findall(r"\w{3,}", turn.text.casefold())) for turn in turns]
-    seen = Counter(word for bag in bags for word in bag)
-    vectors = []
-    for bag in bags:
-        weights = {word: n * math.log1p(len(bags) / seen[word]) for word, n in bag.items()}
-        length = math.sqrt(math.fsum(w * w for w in weights.values())) or 1.0
-        vectors.append({word: w / length for word, w in weights.items()})
-    total: Counter[str] = Counter()  # of weights
-    for vector in vectors:
-        total.update(vector)
-    degree = [math.fsum(w * (total[word] - w) for word, w in v.items()) for v in vectors]
-    best = sorted(range(len(turns)), key=lambda n: (-round(degree[n], 9), n))[:count]
-    return [turns[n] for n in sorted(best)]
-
-
 def comforting(said: Sequence[MemoryRecord]) -> list[MemoryRecord]:
     """The friend's turns after which a painful feeling gave way to a pleasant one, in one session.
 
@@ -232,8 +210,7 @@ def _line(state: State, place: Place, now: datetime) -> ProfileLine | None:
     holds = [r for r in change.current(state, slot, now, subject).records if not r.archived]
     if not told or not (holds or told[-1].cardinality == "single"):
         return None
-    owner = "your" if subject == "me" else f"{subject}'s"
-    name = f"{owner} {slot.replace('_', ' ')}"
+    name = f"{_owner(subject, slot) or 'your'} {slot.replace('_', ' ')}"
     earlier = [r for r in told if r not in holds][-1:] if told[-1].cardinality == "single" else []
     if holds:
         values = ", ".join(dict.fromkeys(r.value for r in holds))
@@ -254,10 +231,16 @@ def _arranged(lines: Iterable[ProfileLine | None]) -> Profile:
 
 
 def _fact(record: MemoryRecord) -> str:
-    owner = "" if record.subject == "me" else f"{record.subject}'s "
     felt = f"{record.emotion}, " if record.kind == "emotion" and record.emotion else ""
-    name = f"{owner}{record.slot.replace('_', ' ')} " if record.slot else owner
-    return f"{felt}{name}{record.value or record.text}".strip()
+    name = f"{_owner(record.subject, record.slot)} {record.slot.replace('_', ' ')}".strip()
+    return f"{felt}{name} {record.value or record.text}".strip()
+
+
+def _owner(subject: str, slot: str) -> str:
+    """Whose the slot is, in words: nobody's of one's own, nor where its name says it already (the
+    partner's "partner name")."""
+    own = subject == "me" or slot.replace("_", " ").startswith(subject)
+    return "" if own else f"{subject}'s"
 
 
 def _write(state: State, record: MemoryRecord, writer: Writer | None) -> list[Entry]:

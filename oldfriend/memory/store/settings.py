@@ -22,6 +22,7 @@ class ForgettingParams(Settings):
     kind_factor: dict[MemoryKind, float] = Field(default=_KIND_FACTOR)  # tau relative to an event's
     emotion_weight: float = Field(default=0.5, ge=0, le=10)  # tau grows by this share if it moved
     past_weight: float = Field(default=0.5, gt=0, le=1)  # R of what is no longer true, times this
+    age_weight: float = Field(default=0.5, ge=0, le=1)  # share of its worth that age can take
     hot: float = Field(default=0.5, gt=0, le=1)  # R from which a memory is hot
     warm: float = Field(default=0.1, ge=0, lt=1)  # R from which it is warm; below it is cold
     capacity: int = Field(default=100_000, ge=1)  # active records of one person

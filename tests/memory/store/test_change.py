@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from oldfriend.memory.store import change
 from oldfriend.memory.store.change import absorb, correct, retract
 from oldfriend.memory.store.dates import resolve
+from oldfriend.memory.store.journal import Correct, Revise
 from oldfriend.memory.store.record import MemoryRecord
 from oldfriend.memory.store.state import State
 
@@ -235,3 +236,15 @@ def test_one_call_with_all_records_does_what_one_call_each_does(
     for record in records:
         after(each, absorb(each, [record]))
     assert dict(one) == dict(each)
+
+
+def test_a_correction_of_a_past_value_stands_on_its_own_entry() -> None:
+    """Whoever writes it: no second entry has to say that there is no past either."""
+    state = told(ROME, OSLO)
+    assert state[ROME.id].valid_to is not None
+    entries = correct(state, ROME.id, day(70))
+    assert not any(isinstance(entry, Revise) and entry.record.id == ROME.id for entry in entries)
+    state.apply(Correct(at=day(70), old=ROME.id))
+    assert not change.believed(state[ROME.id])
+    assert change.history(state, "home_city").values == ("Oslo",)
+    assert change.before(state, "home_city", "Oslo").values == ()

@@ -21,6 +21,7 @@ from oldfriend.memory.store.forgetting import (
     retention,
     tau,
     tier,
+    worth,
 )  # fmt: skip
 from oldfriend.memory.store.journal import Add, Archive, Entry, Pin, Restore, Revise
 from oldfriend.memory.store.record import MemoryRecord
@@ -106,11 +107,38 @@ def test_beyond_capacity_the_least_retained_go_with_a_reason() -> None:
     assert [entry.ids for entry in entries if isinstance(entry, Archive)] == [(old.id,), (TEA.id,)]
     after(state, entries)
     assert state[old.id].archived.startswith(
-        "number 1 of 2 beyond a capacity of 3: retention 0.000 = exp(-100.0 days / (12.0 days"
+        "number 1 of 2 beyond a capacity of 3: worth 0.100, retention 0.000 = exp(-100.0 days / ("
     )
     assert explain(state[TEA.id], day(100), few).startswith("archived: number 2 of 2")
     assert not state[allergy.id].archived
     assert make_room(state, day(100), few) == []
+
+
+def test_an_important_old_fact_outlasts_fresh_small_talk() -> None:
+    """At a small capacity too: age takes half of a memory's worth at most."""
+    home = fact("home_city", "Rome", 0, importance=7)
+    talk = [fact("", f"lovely weather {n}", 300 + n, kind="turn", importance=3) for n in range(20)]
+    state = heard(home, *talk)
+    few = ForgettingParams(capacity=4)
+    assert retention(home, day(330), few) < retention(talk[-1], day(330), few)
+    after(state, make_room(state, day(330), few))
+    assert not state[home.id].archived
+    assert [r.value for r in state.values() if not r.archived][1:] == [
+        f"lovely weather {n}" for n in (17, 18, 19)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 10), st.integers(1, 10), st.integers(0, 900), st.integers(0, 900))
+def test_twice_as_important_is_never_put_away_first(
+    one: int, other: int, age: int, youth: int
+) -> None:
+    older = fact("likes", "tea", 0, importance=max(one, other))
+    newer = fact("likes", "jazz", 0, importance=min(one, other))
+    if older.importance >= 2 * newer.importance:
+        assert worth(older, day(age), PARAMS) >= worth(newer, day(youth), PARAMS)
+    past = older.model_copy(update={"valid_to": day(0)})
+    assert worth(past, day(age), PARAMS) < worth(older, day(age), PARAMS)
 
 
 def test_pinned_records_stay_even_if_they_alone_are_too_many() -> None:

@@ -5,11 +5,11 @@ from change_cases import USER, after, day, fact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oldfriend.memory.store.centrality import central
 from oldfriend.memory.store.change import absorb, correct
 from oldfriend.memory.store.journal import Add, Entry, Forget, Revise
 from oldfriend.memory.store.levels import (
     Profile,
-    central,
     comforting,
     digest,
     portray,
@@ -76,10 +76,40 @@ def test_a_summary_says_what_was_learnt_and_what_was_central() -> None:
         "Promised: promise made a postcard.",
         "Joked: nickname joke Captain Toast.",
         "user: I moved to Rome and I love the light in Rome.",
-        "friend: Rome! Is the light in your kitchen as good as they say?",
+        "user: Rome is loud, and my boss shouts.",
     ]
     assert all(id in state for id in added.record.evidence)
     assert len(added.record.evidence) == 6
+
+
+def test_what_the_friend_says_to_everybody_is_not_central() -> None:
+    state = State()
+    stock = "I'm listening. Tell me more about your day."
+    said = ("My day was long.", "The day began with rain.", "Tell me about rain.")
+    for place, text in enumerate(said):
+        hears(state, turn(3, 2 * place, "user", text), turn(3, 2 * place + 1, "friend", stock))
+    (added,) = summarise(state, "s3", day(4), PARAMS)
+    assert isinstance(added, Add)
+    assert added.record.text.split("\n")[1:] == [f"user: {text}" for text in said]
+
+
+def test_a_partner_is_not_the_partners_partner() -> None:
+    state = State()
+    partner = {"kind": "relationship", "subject": "partner", "cardinality": "single"}
+    hears(
+        state,
+        turn(3, 0, "user", "My partner Ada likes tea, my best friend is Bo."),
+        fact("partner_name", "Ada", 3, **partner),
+        fact("best_friend_name", "Bo", 3, **{**partner, "subject": "best friend"}),
+        fact("favourite_drink", "tea", 3, **{**partner, "kind": "preference"}),
+    )
+    (added,) = summarise(state, "s3", day(4), PARAMS)
+    assert isinstance(added, Add)
+    assert "People: best friend name Bo; partner name Ada." in added.record.text
+    assert "Tastes: partner's favourite drink tea." in added.record.text
+    assert {line.text.partition(":")[0] for line in profile(state, day(4)).lines} == {
+        "your partner name", "your best friend name", "partner's favourite drink",
+    }  # fmt: skip
 
 
 def test_the_portrait_is_plain_facts() -> None:
