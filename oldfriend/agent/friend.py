@@ -6,14 +6,13 @@ recalled text nor of the friend's own words.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
 from uuid import UUID
 
-from oldfriend.agent import grounded, noting
+from oldfriend.agent import denials, grounded, noting
 from oldfriend.agent.grounded import Said
 from oldfriend.agent.models import FriendModel, NoteTaker, Reader, Voice, adapter
 from oldfriend.agent.noting import Place
@@ -31,6 +30,7 @@ from oldfriend.memory.store.pool import MemoryPool
 from oldfriend.memory.store.record import MemoryRecord
 from oldfriend.memory.store.retrieve import Query, Retriever
 from oldfriend.memory.store.rights import Erasure
+from oldfriend.memory.store.topic import personal
 from oldfriend.memory.store.user import UserMemory
 
 DECOYS = 2  # notes in a prompt that needs none
@@ -56,7 +56,7 @@ class Friend:
         calibration: Calibration | None = None,
     ) -> None:
         self.pool, self.params = pool, params or FriendParams()
-        self._retriever, self._encode = Retriever(encoder), encoder.encode
+        self._encoder, self._retriever = encoder, Retriever(encoder)
         self._voice, self._reader, self._models = voice, reader, models
         self._calibration = calibration
         self._sessions: dict[str, Session] = {}
@@ -103,13 +103,15 @@ class Friend:
             with timed(seconds, "note"):
                 noted = self._notes(memory, session, text, now, notices)
             with timed(seconds, "remember"):
-                new = self._remember(memory, session, text, said, noted, now)
+                new, undone = self._remember(memory, session, text, said, noted, now)
             if self.pool.behind:
                 notices.append(
                     f"the memory server does not answer: {self.pool.behind} entries wait in the "
                     "journal, and memories are found by words alone"
                 )
-            return Reply(said.text, said.quote, looked, said.memories, new, seconds, tuple(notices))
+            return Reply(
+                said.text, said.quote, looked, said.memories, new, seconds, tuple(notices), undone
+            )
 
     def look(self, user: str, text: str, *, now: datetime | None = None) -> Looked:
         """What memory would say to ``text``, without saying or remembering anything."""
@@ -209,9 +211,8 @@ class Friend:
             hits = grounded.usable(state, self._retriever.search(memory, query))
         with timed(seconds, "decide"):
             asked = resolve(text, now, otherwise="past")
-            decision = decide(text, grounded.among_others(hits), self._calibration)
-            real = tuple(choice for choice in decision.choices if choice.hit in hits)
-            decision = replace(decision, choices=real)
+            about_life = personal(self._encoder, text)
+            decision = decide(text, hits, self._calibration, personal=about_life)
             interval = asked.interval if asked else None
             records = grounded.shown(state, decision, interval, now, params.memories)
         return Looked(tuple(hits), asked, decision, tuple(records))
@@ -232,7 +233,7 @@ class Friend:
             return own
         recent = session.talk[-2 * self.params.exchanges :] if self.params.exchanges else []
         lines = [grounded.line(record, user, now) for record in records or _others(looked)]
-        (ordered,) = by_likeness([(user, lines, text)], self._encode)
+        (ordered,) = by_likeness([(user, lines, text)], self._encoder.encode)
         asked = prompt(user, ordered, recent, text)
         try:
             written = self._voice.reply(asked, self.params.max_new_tokens)
@@ -264,8 +265,8 @@ class Friend:
         said: Said,
         noted: Sequence[MemoryRecord],
         now: datetime,
-    ) -> tuple[MemoryRecord, ...]:
-        """One write for the whole turn; the notes that are new."""
+    ) -> tuple[tuple[MemoryRecord, ...], tuple[MemoryRecord, ...]]:
+        """One write for the whole turn; the notes that are new, and those that were taken back."""
         heard = Place(memory.user, session.name, session.turn, now)
         answered = Place(memory.user, session.name, session.turn + 1, now)
         told = [record.id for record in said.memories]
@@ -273,15 +274,17 @@ class Friend:
             noting.turn_record(heard, text, noting.USER),
             noting.turn_record(answered, said.text, noting.FRIEND, quote=said.quote, evidence=told),
         )
-        changes = noting.entries_for(memory.state, text, noted)
+        before = [memory.state[id] for id in session.told if id in memory.state]
+        taken_back = denials.denials(memory.state, text, before)
+        changes = denials.entries(memory.state, taken_back, heard, text, noted)
         recalled = forgetting.recall(said.memories, now)
         memory.write([*(Add(at=now, record=r) for r in turns), *changes, *recalled])
-        session.turn, session.last = session.turn + 2, now
+        session.turn, session.last, session.told = session.turn + 2, now, tuple(told)
         session.talk += [
             Turn(speaker="user", text=text),
             Turn(speaker="friend", text=said.text, quote=said.quote),
         ]
-        return tuple(noting.added(changes))
+        return tuple(noting.added(changes)), tuple(denial.record for denial in taken_back)
 
 
 def _others(looked: Looked) -> list[MemoryRecord]:

@@ -17,7 +17,6 @@ from oldfriend.memory.store.state import State
 
 HONEST = "You never told me that, as far as I can find, and I won't guess."
 SAY = 0.5  # probability from which a memory is said rather than hinted at
-ENOUGH, USUAL = 8, 0.15  # hits to compare with, and the match of one that means nothing
 SURE = 0.8  # probability from which a sentence counts as the answer, not as the nearest thing
 LISTENING = "I'm listening."
 
@@ -63,16 +62,6 @@ def usable(state: State, hits: Sequence[Hit]) -> list[Hit]:
         if not notes and not record.text.rstrip().endswith("?"):
             found.setdefault(record.id, hit)
     return list(found.values())
-
-
-def among_others(hits: Sequence[Hit]) -> list[Hit]:
-    """``hits`` and, where there are few, as many like the usual one as make them ENOUGH.
-
-    The decision asks how far a hit stands out from the rest, and was calibrated where there are
-    some thirty: of one's first memory it would say that it stands out from nothing.
-    """
-    missing = max(ENOUGH - len(hits), 0) if hits else 0
-    return [*hits, *(replace(hits[-1], match=USUAL, said=USUAL, parts={}) for _ in range(missing))]
 
 
 def shown(

@@ -141,6 +141,23 @@ def corrected(state: State, old: MemoryRecord, value: str, now: datetime) -> lis
     return entries
 
 
+def instead(place: Place, old: MemoryRecord, value: str, start: int) -> MemoryRecord:
+    """The note that stands in place of ``old`` because the turn at ``place`` says so: its ``value``
+    stands at ``start`` in it."""
+    return old.model_copy(
+        update={
+            "id": place.id(old.slot, value),
+            "value": value,
+            "text": f"{slot_words(old.slot)}: {value}",
+            "created_at": place.now,
+            "evidence": (),
+            "source": Source(
+                session=place.session, turn=place.turn, start=start, end=start + len(value)
+            ),
+        }
+    )
+
+
 def added(entries: Sequence[Entry]) -> list[MemoryRecord]:
     """Typed records that ``entries`` write, as they stand after all of them."""
     after = replay(entries)

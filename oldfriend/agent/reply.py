@@ -27,7 +27,8 @@ class Reply:
     """One turn of the friend's and everything behind it.
 
     ``quote``: the memory it stands on, as the model wrote it. ``memories``: the records it tells.
-    ``noted``: what was remembered of the message. ``seconds`` by step. ``notices``: steps that
+    ``noted``: what was remembered of the message, ``undone``: the notes that it took back, as they
+    were. ``seconds`` by step. ``notices``: steps that
     went another way than they should, in plain words.
     """
 
@@ -38,6 +39,7 @@ class Reply:
     noted: tuple[MemoryRecord, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    undone: tuple[MemoryRecord, ...] = ()
 
     @property
     def hits(self) -> tuple[Hit, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from oldfriend.agent.noting import USER
 from oldfriend.agent.settings import FriendParams
@@ -16,12 +17,14 @@ from oldfriend.memory.store.user import UserMemory
 
 @dataclass
 class Session:
-    """A conversation under way. ``turn``: the number that the next turn gets."""
+    """A conversation under way. ``turn``: the number that the next turn gets. ``told``: memories
+    that the friend's last reply told."""
 
     name: str
     last: datetime
     turn: int = 0
     talk: list[Turn] = field(default_factory=list)
+    told: tuple[UUID, ...] = ()
 
     def over(self, now: datetime, params: FriendParams) -> bool:
         """Whether the silence since the last turn has ended it."""
@@ -77,4 +80,4 @@ def _resumed(name: str, said: Sequence[MemoryRecord]) -> Session:
     ]
     last = max(comparable(r.created_at) for r in ordered)
     behind = max((r.source.turn for r in ordered if r.source), default=-1) + 1
-    return Session(name, last, behind, talk)
+    return Session(name, last, behind, talk, ordered[-1].evidence)

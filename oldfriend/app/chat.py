@@ -98,6 +98,8 @@ class Chat:
         self._told.update(reply.notices)
         for record in reply.noted:
             self._aside(f"noted: {record.text}")
+        for record in reply.undone:
+            self._aside(f"taken back: {record.text}")
 
     def _memories(self, words: str) -> None:
         now = self._clock()
