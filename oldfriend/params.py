@@ -13,6 +13,7 @@ from oldfriend.errors import MissingDataError, ParamsError
 from oldfriend.files import atomic_write
 from oldfriend.lm.settings import BaseParams, Settings
 from oldfriend.memory.settings import GroundParams, SummarizerParams, TaggerParams
+from oldfriend.moe.upcycling.settings import UpcycleParams
 
 PARAMS = Path("params.yaml")
 PRESETS = Path("presets")
@@ -29,6 +30,7 @@ class Params(Settings):
     tagger: TaggerParams
     summarizer: SummarizerParams
     empathy: EmpathyParams
+    upcycle: UpcycleParams
 
     @classmethod
     def load(cls, path: Path = PARAMS) -> "Params":

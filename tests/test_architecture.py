@@ -77,7 +77,18 @@ def test_arrows_point_one_way(part: str) -> None:
         assert not bad, label(path)
 
 
-@pytest.mark.parametrize("part", ["lm", "memory", "empathy", "agent"])
+def test_experts_know_of_memory_only_the_words_of_its_prompts() -> None:
+    """A mixture must keep what the dense model was taught, in the very words."""
+    known = {
+        (path.stem, name.removeprefix("oldfriend.memory.").split(".")[0])
+        for path in (ROOT / "oldfriend" / "moe").rglob("*.py")
+        for name in imported(path)
+        if within(name, "oldfriend.memory")
+    }
+    assert known == {("lessons", "grounding"), ("lessons", "notes")}
+
+
+@pytest.mark.parametrize("part", ["lm", "memory", "empathy", "agent", "moe"])
 def test_the_corpus_is_known_by_its_rows_only(part: str) -> None:
     for path in sorted((ROOT / "oldfriend" / part).rglob("*.py")):
         corpus = {name for name in imported(path) if within(name, "oldfriend.corpus")}

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy")
+STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle")
 SPEEDS = ("tokens_per_s", "inference_ms")  # the only metrics that may differ between two runs
 FIT = {"steps": 40, "rows": 2, "row_tokens": 384, "checkpoint_every": 2, "compile": False}
 TINY: dict[str, Any] = {
@@ -39,6 +39,15 @@ TINY: dict[str, Any] = {
         "crisis": {"background": 150, "grown": 1},
         "strategy": {"lives": 150},
         "judge": {"seeds": [0], "moments": 120, "test_moments": 40, "public": 0, "bootstrap": 20},
+    },
+    "upcycle": {
+        "fit": FIT | {"steps": 4},
+        "experts": [2],
+        "routers": ["scaled", "kmeans"],
+        "trial_steps": 2,
+        "rows_per_domain": 40,
+        "val_rows": 2,
+        "looks": 2,
     },
 }
 
@@ -116,7 +125,7 @@ def test_every_stage_leaves_metrics_outputs_and_a_run(finished: Path) -> None:
 
     for stage in STAGES:
         assert metrics(finished, stage), stage
-    for model in ("base", "friend", "tagger", "summarizer", "empathy"):
+    for model in ("base", "friend", "tagger", "summarizer", "empathy", "moe"):
         assert (finished / "models" / model / "meta.json").is_file()
     assert (finished / "data" / "curated" / "card.html").is_file()
     mlflow.set_tracking_uri(f"sqlite:///{finished / 'mlflow.db'}")

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from oldfriend.errors import MissingDataError
 
-STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy")
-BASELINES = ("_before", "_base", "_keywords", "_ungated", "_lm", "_tagger")
+STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle")
+BASELINES = ("_before", "_base", "_keywords", "_ungated", "_lm", "_tagger", "_dense")
 
 
 def show(folder: Path) -> None:
