@@ -1,0 +1,1 @@
+"""Prefect flows: one file each; the thinking is in the library."""
