@@ -2,9 +2,9 @@
 
     python -m benchmarks.seeds 1 2
 
-Trains base, friend and summarizer anew for every seed on the data of `dvc repro`, which itself is
-one more run (its figures are read from metrics/). Writes metrics/bench/seeds.json with means and
-sample deviations. `--family llama` does it once with another architecture.
+Trains base, friend, tagger, summarizer and personal readers anew for every seed on the data of
+`dvc repro`, which itself is one more run (its figures are read from metrics/). Writes
+metrics/bench/seeds.json with means and sample deviations. `--family llama` does it once with another architecture.
 """
 
 import json
@@ -20,7 +20,7 @@ from rich.table import Table
 from oldfriend.files import write_json
 from oldfriend.lm import base
 from oldfriend.lm.fit import Run
-from oldfriend.memory import extract, ground
+from oldfriend.memory import extract, ground, personal, tagger
 from oldfriend.outcome import Outcome, spread
 from oldfriend.params import Params
 
@@ -30,6 +30,7 @@ GOALS = {
     "summarizer": (
         *("gate_f1", "record_f1", "false_memory_rate"),
         *("gate_f1_ungated", "record_f1_ungated", "false_memory_rate_ungated"),
+        *("user_record_f1_generic", "user_record_f1", "user_gain", "user_others_loss"),
     ),
 }
 
@@ -63,30 +64,44 @@ def _pipeline(params: Params, seed: int) -> dict[str, float]:
         folder = Path(name)
         run = Run(folder / "checkpoints", seed)
         talk, grounds, readings = (DATA / part for part in ("talk", "ground", "summarizer"))
-        start, friend = folder / "base", folder / "friend"
+        start, friend, marks = folder / "base", folder / "friend", folder / "tagger"
         base.train(params.base, run=run, data=talk, out=start)
         grounded = ground.train(
             params.ground,
-            run=replace(run, checkpoints=run.checkpoints / "ground"),
+            run=_beside(run, "ground"),
             data=grounds,
             readings=readings,
             base=start,
             out=friend,
         )
+        tagger.train(params.tagger, run=_beside(run, "tagger"), data=readings, out=marks)
         noted = extract.train(
             params.summarizer,
-            run=replace(run, checkpoints=run.checkpoints / "summarizer"),
+            run=_beside(run, "summarizer"),
             data=readings,
             friend=friend,
             base=start,
             out=folder / "summarizer",
+            second=marks,
+        ) + personal.train(
+            params.summarizer,
+            run=_beside(run, "users"),
+            data=readings,
+            users=DATA / "users",
+            base=friend,
+            generic=folder / "summarizer",
+            out=folder / "users",
         )
     return _chosen({"ground": grounded, "summarizer": noted})
 
 
+def _beside(run: Run, stage: str) -> Run:
+    return replace(run, checkpoints=run.checkpoints / stage)
+
+
 def _shortened(params: Params, share: float) -> Params:
     """The same settings with a ``share`` of the optimizer steps."""
-    stages = ("base", "ground", "summarizer")
+    stages = ("base", "ground", "tagger", "summarizer")
     shorter = {}
     for name in stages:
         stage = getattr(params, name)

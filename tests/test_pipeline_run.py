@@ -28,7 +28,6 @@ TINY: dict[str, Any] = {
     "summarizer": {
         "fit": FIT,
         "user_fit": FIT | {"steps": 4},
-        "user_tag_fit": FIT | {"steps": 4},
         "max_eval": 20,
         "users": 1,
         "max_new_tokens": 8,

@@ -81,35 +81,46 @@ class FriendModel:
 
 
 class NoteTaker:
-    """The summarizer of the pipeline, with a person's own adapter where there is one."""
+    """The summarizer of the pipeline, with a person's own readers where there are any."""
 
     def __init__(self, models: Path) -> None:
         self._models = models
-        self._loaded: OrderedDict[Path, Summarizer] = OrderedDict()
+        self._generic: Summarizer | None = None
+        self._own: OrderedDict[Path, Summarizer] = OrderedDict()
 
     def read(self, user: str, text: str, context: Sequence[Turn]) -> "list[tuple[Note, SlotType]]":
-        """Notes whose certainty reaches the adapter's threshold, with what is known of the slot."""
-        from oldfriend.memory.extract import load
-
-        folder = adapter(self._models, user) or self._models / "summarizer"
-        if not (folder / "adapter_config.json").is_file():
-            raise MissingDataError(f"no summarizer to take notes with in {folder}: {MAKES_THEM}")
-        if folder not in self._loaded:
-            self._loaded[folder] = load(self._models / "friend", folder)
-        self._loaded.move_to_end(folder)
-        while len(self._loaded) > LOADED_READERS:
-            self._loaded.popitem(last=False)
-        summarizer = self._loaded[folder]
+        """Notes that are certain enough, with what is known of their slots."""
+        summarizer = self._summarizer(user)
         plain = tuple(Turn(speaker=turn.speaker, text=turn.text) for turn in context)
         example = NoteExample(id="turn", user=user, source="talk", context=plain, text=text)
         (notes,) = summarizer.write([example])
         return [(n, summarizer.slots[n.slot]) for n in notes if n.slot in summarizer.slots]
 
+    def _summarizer(self, user: str) -> "Summarizer":
+        from oldfriend.memory import extract
+
+        if self._generic is None:
+            generic = self._models / "summarizer"
+            if not (generic / "adapter_config.json").is_file():
+                raise MissingDataError(
+                    f"no summarizer to take notes with in {generic}: {MAKES_THEM}"
+                )
+            self._generic = extract.load(self._models / "friend", generic)
+        folder = adapter(self._models, user)
+        if folder is None:
+            return self._generic
+        if folder not in self._own:
+            self._own[folder] = extract.for_person(self._generic, self._models / "tagger", folder)
+        self._own.move_to_end(folder)
+        while len(self._own) > LOADED_READERS:
+            self._own.popitem(last=False)
+        return self._own[folder]
+
     def forget(self, user: str) -> None:
-        """Drop this person's adapter from memory."""
+        """Drop this person's readers from memory."""
         folder = own_folder(self._models, user)
         if folder is not None:
-            self._loaded.pop(folder, None)
+            self._own.pop(folder, None)
 
 
 def own_folder(models: Path, user: str) -> Path | None:

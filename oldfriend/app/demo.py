@@ -17,18 +17,18 @@ def note_table(text: str, models: Path, user: str = "") -> None:
     from oldfriend.memory.extract import load
 
     example = _example(text)
-    adapter = models / "users" / user if user else models / "summarizer"
-    if user and not adapter.is_dir():
+    own = models / "users" / user if user else None
+    if own and not own.is_dir():
         known = ", ".join(sorted(p.name for p in (models / "users").glob("*"))) or "nobody"
         raise MissingDataError(f"no adapter for '{user}'; there are: {known}")
-    summarizer = load(models / "friend", adapter)
+    summarizer = load(models / "friend", models / "summarizer", own=own)
     table = Table("slot", "value", "characters", "certainty", "kept")
-    for note, certainty in summarizer.read([example])[0]:
-        span, kept = (
-            f"{note.start}-{note.end}",
-            "yes" if certainty >= summarizer.threshold else "no",
-        )
-        table.add_row(note.slot, note.value, span, f"{certainty:.2f}", kept)
+    certainties = dict(summarizer.read([example])[0])
+    kept = summarizer.write([example])[0]
+    for note in sorted({*certainties, *kept}, key=lambda note: note.start):
+        sure = f"{certainties[note]:.2f}" if note in certainties else "own reader"
+        span = f"{note.start}-{note.end}"
+        table.add_row(note.slot, note.value, span, sure, "yes" if note in kept else "no")
     Console().print(table if table.row_count else "nothing worth remembering")
 
 

@@ -19,17 +19,18 @@ from oldfriend.lm import model as models
 from oldfriend.lm.chat import answer_documents
 from oldfriend.lm.fit import Run, fit_model
 from oldfriend.lm.generate import Answer, generate_scored
-from oldfriend.memory import notes, opinions, tagger
+from oldfriend.memory import interests, notes, opinions, tagger
+from oldfriend.memory.interests import Interests
 from oldfriend.memory.keywords import KeywordExtractor
 from oldfriend.memory.notes import Note, NoteGrammar, Slots
 from oldfriend.memory.opinions import Read, Weights
 from oldfriend.memory.scores import note_scores
 from oldfriend.memory.settings import SummarizerParams
+from oldfriend.memory.store.minilm import MiniLM
 from oldfriend.memory.tagger import Tagger
 from oldfriend.outcome import Outcome
 
 SLOTS, THRESHOLD, WEIGHTS = "slots.json", "threshold", "weights"
-TAGGER = "tagger"  # folder of a person's own tagger adapter, inside their adapter's
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ class Summarizer:
     threshold: float = 0.0
     second: Tagger | None = None
     weights: Weights = ()
+    own: Interests | None = None  # of the person whose turns are read
 
     def read(self, examples: Sequence[NoteExample]) -> list[Read]:
-        """Notes of every example with their certainty, before the threshold."""
+        """Generic notes of every example with their certainty, before the threshold."""
         written = self.dictated(examples)
         if self.second is None:
             return written
@@ -83,8 +85,12 @@ class Summarizer:
         ]
 
     def write(self, examples: Sequence[NoteExample]) -> list[list[Note]]:
-        """Notes of every example that are certain enough."""
-        return self.certain(self.read(examples))
+        """Notes of every example that are certain enough, the person's own among them."""
+        generic = self.certain(self.read(examples))
+        if self.own is None:
+            return generic
+        own = self.own.read([example.text for example in examples])
+        return [interests.together(*both) for both in zip(generic, own, strict=True)]
 
     def certain(self, read: Sequence[Read]) -> list[list[Note]]:
         """The notes whose certainty reaches the threshold."""
@@ -92,28 +98,35 @@ class Summarizer:
 
 
 def load(
-    base: Path, adapter: Path, second: Path | None = None, *, trainable: bool = False
+    base: Path, adapter: Path, second: Path | None = None, *, own: Path | None = None
 ) -> Summarizer:
     """The summarizer saved in ``adapter`` on the model in ``base``.
 
     ``second`` is the tagger it was calibrated with, if it was (default: ``tagger`` beside
-    ``base``). Raises MissingDataError if that is not there.
+    ``base``); ``own`` the folder of a person's own readers. Raises MissingDataError if one of them
+    is not there.
     """
     model, tokenizer = models.load(base)
     meta = models.read_meta(adapter)
-    slots = notes.load_slots(adapter / SLOTS)
     params = SummarizerParams.model_validate(meta["params"])
     marks = second or base.parent / "tagger"
-    return Summarizer(
-        lora.load(model, adapter, trainable=trainable),
+    generic = Summarizer(
+        lora.load(model, adapter),
         tokenizer,
-        slots,
+        notes.load_slots(adapter / SLOTS),
         params.context_turns,
         params.max_new_tokens,
         float(meta[THRESHOLD]),
-        tagger.load(marks, adapter / TAGGER) if meta.get(WEIGHTS) else None,
+        tagger.load(marks) if meta.get(WEIGHTS) else None,
         tuple(meta.get(WEIGHTS, ())),
     )
+    return for_person(generic, marks, own) if own else generic
+
+
+def for_person(generic: Summarizer, marks: Path, own: Path) -> Summarizer:
+    """The ``generic`` summarizer with the readers in ``own``, made from the tagger ``marks``."""
+    mine = interests.load(marks, own, MiniLM().encode)
+    return replace(generic, slots=generic.slots | mine.slots, own=mine)
 
 
 def train(

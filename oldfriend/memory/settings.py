@@ -35,7 +35,7 @@ class TaggerParams(Settings):
 
 
 class SummarizerParams(Settings):
-    """LoRA on ``friend`` that writes memory notes; then one per user that starts from it."""
+    """LoRA on ``friend`` that writes memory notes; then readers of each user's own."""
 
     context_turns: int = Field(default=0, ge=0, le=16)  # turns shown before the one being read
     max_new_tokens: int = Field(default=32, ge=1, le=1024)
@@ -44,10 +44,8 @@ class SummarizerParams(Settings):
     max_eval: int = Field(default=2000, ge=10)  # test examples that are scored
     lora: LoraParams = LoraParams()
     fit: FitParams
-    users: int = Field(default=4, ge=0, le=10_000)  # adapters trained; 0: generic only
-    replay: int = Field(default=3, ge=0, le=100)  # generic examples beside each of a user's
+    users: int = Field(default=4, ge=0, le=10_000)  # with readers of their own; 0: generic only
+    replay: int = Field(default=8, ge=0, le=100)  # generic turns beside each of a user's
     variants: int = Field(default=4, ge=0, le=100)  # copies of a user's records with other values
-    user_fit: FitParams
-    tag_replay: int = Field(default=8, ge=0, le=100)  # generic turns beside each of a user's
     user_lora: LoraParams = LoraParams()  # of the tagger
-    user_tag_fit: FitParams | None = None  # None: people share the generic tagger
+    user_fit: FitParams

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from oldfriend.app import demo
 from oldfriend.corpus.schema import Fact, GroundExample, MemoryLine, NoteExample, write_rows
-from oldfriend.errors import InputError, MissingDataError
+from oldfriend.errors import CheckpointError, InputError, MissingDataError
 from oldfriend.lm import model as models
 from oldfriend.lm.fit import FitResult, Run, fit_model
 from oldfriend.lm.packing import Document
@@ -33,7 +33,6 @@ NOTES = SummarizerParams(
     users=2,
     max_eval=10,
     max_new_tokens=8,
-    user_tag_fit=FIT,
 )
 
 
@@ -179,10 +178,12 @@ def test_extract_then_personal(world: Path, capsys: pytest.CaptureFixture[str]) 
     assert_finite(own)
     assert_finite(outcome + own)
     assert [row["user"] for row in own.tables["users"]] == ["ben", "cleo"]
-    first = extract.load(world / "models" / "base", world / "models" / "users" / "ben")
+    first = extract.for_person(generic, world / "models" / "tagger", world / "models/users/ben")
     assert set(first.slots) == {"pet_name", "ben_find"}
-    assert first.second is not None
-    assert set(first.second.slots) == {"pet_name", "ben_find"}
+    assert first.own is not None
+    assert set(first.own.slots) == {"ben_find"}
+    with pytest.raises(CheckpointError, match="no readers of a person"):
+        extract.for_person(generic, world / "models" / "tagger", world / "models" / "summarizer")
     assert made(world) == ["summarizer", "tagger", "users"]
 
     (world / "models" / "base").rename(world / "models" / "friend")
@@ -204,8 +205,6 @@ def test_extract_then_personal(world: Path, capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(MissingDataError, match="cleo has no examples"):
         personalize(world)
     assert [path.name for path in (world / "models" / "users").iterdir()] == ["kept"]
-    assert first.second is not None
-    assert set(first.second.slots) == {"pet_name", "ben_find"}
     assert made(world) == ["summarizer", "tagger", "users"]
 
 
