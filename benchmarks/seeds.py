@@ -4,7 +4,8 @@
 
 Trains base, friend, tagger, summarizer and personal readers anew for every seed on the data of
 `dvc repro`, which itself is one more run (its figures are read from metrics/). Writes
-metrics/bench/seeds.json with means and sample deviations. `--family llama` does it once with another architecture.
+metrics/bench/seeds.json with means and sample deviations. `--family llama` does it once with
+another architecture.
 """
 
 import json
