@@ -13,6 +13,7 @@ from oldfriend.errors import MissingDataError, ParamsError
 from oldfriend.files import atomic_write
 from oldfriend.lm.settings import BaseParams, Settings
 from oldfriend.memory.settings import GroundParams, SummarizerParams, TaggerParams
+from oldfriend.moe.pruning.settings import PruneParams
 from oldfriend.moe.upcycling.settings import UpcycleParams
 
 PARAMS = Path("params.yaml")
@@ -31,6 +32,7 @@ class Params(Settings):
     summarizer: SummarizerParams
     empathy: EmpathyParams
     upcycle: UpcycleParams
+    prune: PruneParams
 
     @classmethod
     def load(cls, path: Path = PARAMS) -> "Params":

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle")
+STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle", "prune")
 SPEEDS = ("tokens_per_s", "inference_ms")  # the only metrics that may differ between two runs
 FIT = {"steps": 40, "rows": 2, "row_tokens": 384, "checkpoint_every": 2, "compile": False}
 TINY: dict[str, Any] = {
@@ -47,6 +47,16 @@ TINY: dict[str, Any] = {
         "rows_per_domain": 40,
         "val_rows": 2,
         "looks": 2,
+    },
+    "prune": {
+        "rows_per_domain": 40,
+        "calibration_tokens": 600,
+        "measure_tokens": 300,
+        "val_tokens": 300,
+        "trials": 1,
+        "speed_rounds": 0,
+        "grid": {"widths": [0.5]},
+        "recover": {"fit": FIT | {"steps": 4}},
     },
 }
 

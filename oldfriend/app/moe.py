@@ -105,7 +105,7 @@ def prune(
     m = outcome.metrics
     console.print(
         f"expert weights kept {m['expert_params_kept']:.0%}; held-out loss "
-        f"{m['val_loss_before']:.4f} -> {m['val_loss_after']:.4f} ({m['loss_increase']:+.2%}); "
+        f"{m['val_loss_before']:.4f} -> {m['val_loss']:.4f} ({m['loss_increase']:+.2%}); "
         f"decoding x{m['decode_speedup']:.2f}, prefill x{m['prefill_speedup']:.2f}"
     )
 

@@ -9,8 +9,10 @@ from rich.table import Table
 
 from oldfriend.errors import MissingDataError
 
-STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle")
-BASELINES = ("_before", "_base", "_keywords", "_ungated", "_lm", "_tagger", "_dense")
+STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle", "prune")
+BASELINES = (
+    "_before", "_base", "_keywords", "_ungated", "_lm", "_tagger", "_dense", "_cut", "_control"
+)  # fmt: skip
 
 
 def show(folder: Path) -> None:

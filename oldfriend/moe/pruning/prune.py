@@ -100,7 +100,8 @@ def prune(
 
     Domains are read as in `upcycle`: tasks of ``data`` or real texts of ``external``.
     ``loss_increase`` is relative to the model as it came, over the mean of the domains' held-out
-    losses; ``loss_increase_control`` to the same model trained on for as long as the cut one.
+    losses; ``loss_increase_control`` to the same model trained on for as long as the cut one. Keys
+    end in ``_before`` for the uncut model, ``_cut`` before healing, ``_control``, and ``_dense``.
     Raises InputError if there is no expert to cut or the budget cannot be met.
     """
     uncut, tokenizer = importing.load(model)
@@ -115,7 +116,7 @@ def prune(
     texts = Texts.of(lessons, params, run.seed, pad)
     made = cut(uncut, texts, params, run.seed)
     metrics, domains = _healed(params, run, uncut, made, texts, pad)
-    metrics |= sizes(uncut, "before") | sizes(made.model, "after")
+    metrics |= sizes(uncut, "_before") | sizes(made.model)
     metrics |= {
         "expert_params_kept": _expert_parameters(made.model) / _expert_parameters(uncut),
         "plan_predicted": made.compression.settled.predicted,
@@ -145,28 +146,28 @@ def _healed(
     texts: Texts,
     pad: int,
 ) -> tuple[dict[str, float], list[Row]]:
-    """Heal the cut model in place; held-out losses before, cut, after, and of the control."""
-    losses = {"before": val_losses(uncut, texts.val), "cut": val_losses(made.model, texts.val)}
+    """Heal the cut model in place; held-out losses healed, uncut, cut only, and of the control."""
+    losses = {"_before": val_losses(uncut, texts.val), "_cut": val_losses(made.model, texts.val)}
     recover(made.model, uncut, texts.train, params.recover, run, pad_id=pad)
-    losses["after"] = val_losses(made.model, texts.val)
+    losses[""] = val_losses(made.model, texts.val)
     if params.control:
         control = copy.deepcopy(uncut)
         place = replace(run, checkpoints=run.checkpoints / "control", logger=None)
         recover(control, None, texts.train, params.recover, place, pad_id=pad)
-        losses["control"] = val_losses(control, texts.val)
-    means = {name: sum(found.values()) / len(found) for name, found in losses.items()}
-    metrics = {f"val_loss_{name}": value for name, value in means.items()}
+        losses["_control"] = val_losses(control, texts.val)
+    means = {end: sum(found.values()) / len(found) for end, found in losses.items()}
+    metrics = {f"val_loss{end}": value for end, value in means.items()}
     metrics |= {
-        f"val_loss_{name}_{domain}": value
-        for name, found in losses.items()
+        f"val_loss_{domain}{end}": value
+        for end, found in losses.items()
         for domain, value in found.items()
     }
-    metrics["loss_increase"] = means["after"] / means["before"] - 1
-    metrics["loss_increase_cut"] = means["cut"] / means["before"] - 1
+    metrics["loss_increase"] = means[""] / means["_before"] - 1
+    metrics["loss_increase_cut"] = means["_cut"] / means["_before"] - 1
     if params.control:
-        metrics["loss_increase_control"] = means["after"] / means["control"] - 1
+        metrics["loss_increase_control"] = means[""] / means["_control"] - 1
     rows: list[Row] = [
-        {"domain": domain, **{name: found[domain] for name, found in losses.items()}}
+        {"domain": domain} | {f"val_loss{end}": found[domain] for end, found in losses.items()}
         for domain in texts.val
     ]
     return metrics, rows
@@ -177,11 +178,11 @@ def val_losses(model: OFMoeForCausalLM, val: Mapping[str, Sequence[Batch]]) -> d
     return {name: mean_loss(model, text) for name, text in val.items()}
 
 
-def sizes(model: OFMoeForCausalLM, when: str) -> dict[str, float]:
+def sizes(model: OFMoeForCausalLM, end: str = "") -> dict[str, float]:
     """All weights, and those that a token is multiplied with."""
     return {
-        f"params_total_{when}": float(models.parameter_count(model)),
-        f"params_active_{when}": float(active_parameters(model)[0]),
+        f"params_total{end}": float(models.parameter_count(model)),
+        f"params_active{end}": float(active_parameters(model)[0]),
     }
 
 

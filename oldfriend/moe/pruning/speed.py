@@ -87,14 +87,11 @@ def speeds(
     uncut: OFMoeForCausalLM, pruned: OFMoeForCausalLM, rounds: int, prompt: int
 ) -> dict[str, float]:
     """Prefill and decoding beside the uncut model and a dense one of its FLOPs."""
-    trio = {"uncut": uncut, "pruned": pruned, "dense": dense_like(uncut)}
+    trio = {"": pruned, "_before": uncut, "_dense": dense_like(uncut)}
     found = compare(trio, prompt=prompt, rounds=rounds)
-    metrics = {
-        f"{what}_tokens_per_s_{name}": getattr(one, what)
-        for name, one in found.items()
-        for what in ("prefill", "decode")
-    }
+    metrics = {}
     for what in ("prefill", "decode"):
-        before, after = (getattr(found[name], what) for name in ("uncut", "pruned"))
-        metrics[f"{what}_speedup"] = after / before
+        rates = {end: float(getattr(one, what)) for end, one in found.items()}
+        metrics |= {f"{what}_tokens_per_s{end}": rate for end, rate in rates.items()}
+        metrics[f"{what}_speedup"] = rates[""] / rates["_before"]
     return metrics
