@@ -9,13 +9,13 @@ from typing import Self
 
 import numpy as np
 
-from oldfriend.empathy.encoder import SIZE, Array, Encoder
-from oldfriend.empathy.labels import LABELS, NEUTRAL
+from oldfriend.empathy.encoder import Array, Encoder
+from oldfriend.empathy.labels import AROUSAL, LABELS, NEUTRAL, VALENCE
 from oldfriend.errors import CheckpointError
 from oldfriend.files import write_json
 
-FIGURES, HEAD, WEIGHTS = "emotion.json", "emotion.safetensors", "encoder.safetensors"
-SEEN = SIZE + len(LABELS)  # what valence and intensity are read from
+FIGURES, WEIGHTS = "emotion.json", "emotion.safetensors"
+AFFECT = np.array([VALENCE, AROUSAL], np.float32)  # [2, labels]
 _SENTENCE = re.compile(r"[^.!?]+[.!?]*")
 
 
@@ -34,28 +34,16 @@ class Feelings:
     intensity: float
 
 
-@dataclass(frozen=True)
-class Head:
-    """What stands beside the tuned encoder.
-
-    ``affect`` [2, SEEN + 1]: valence and intensity as linear maps, bias last; ``thresholds``
-    [labels]: the probability from which a label stands.
-    """
-
-    affect: Array
-    thresholds: Array
-
-
 class Emotion:
-    """Reads feelings from texts. Nothing is loaded before the first text."""
+    """Reads feelings from texts. ``least`` [labels]: the probability from which a label stands."""
 
-    def __init__(self, encoder: Encoder, head: Head) -> None:
-        self.encoder, self.head = encoder, head
+    def __init__(self, encoder: Encoder, least: Array) -> None:
+        self.encoder, self.least = encoder, least
 
     @classmethod
     def load(cls, folder: Path, precision: str = "auto") -> Self:
-        """What training wrote. Raises CheckpointError if it is broken."""
-        return cls(Encoder(folder / WEIGHTS, precision), load_head(folder))
+        """What training wrote. CheckpointError if it is broken."""
+        return cls(Encoder(folder / WEIGHTS, precision), load_thresholds(folder))
 
     def read(self, texts: Sequence[str]) -> list[Feelings]:
         """The feelings in each text, all of them in as few batches as fit."""
@@ -63,14 +51,15 @@ class Emotion:
             return []
         probabilities, affect = self.measure(texts)
         return [
-            feelings(row, float(valence), float(intensity), self.head.thresholds)
+            feelings(row, float(valence), float(intensity), self.least)
             for row, (valence, intensity) in zip(probabilities, affect, strict=True)
         ]
 
     def measure(self, texts: Sequence[str]) -> tuple[Array, Array]:
-        """Probabilities [texts, labels]; valence and intensity [texts, 2]."""
-        probabilities, vectors = self.encoder.read(texts)
-        return probabilities, affect_of(self.head.affect, probabilities, vectors)
+        """Probabilities [texts, labels]; valence and intensity [texts, 2]: what ``labels.AFFECT``
+        says of each label, as far as it is likely."""
+        probabilities, _ = self.encoder.read(texts)
+        return probabilities, np.asarray(probabilities @ AFFECT.T, np.float32)
 
     def cause(self, text: str) -> str:
         """The sentence of ``text`` that is felt most: what it is over, in the person's words."""
@@ -81,14 +70,6 @@ class Emotion:
         felt = self.read(sentences)
         strongest = max(range(len(felt)), key=lambda place: felt[place].intensity)
         return sentences[strongest]
-
-
-def affect_of(weights: Array, probabilities: Array, vectors: Array) -> Array:
-    """Valence -1 to 1 and intensity 0 to 1, [n, 2]."""
-    seen = np.concatenate((vectors, probabilities), axis=1)
-    return np.asarray(
-        np.clip(seen @ weights[:, :-1].T + weights[:, -1], (-1.0, 0.0), (1.0, 1.0)), np.float32
-    )
 
 
 def feelings(probabilities: Array, valence: float, intensity: float, least: Array) -> Feelings:
@@ -102,30 +83,21 @@ def feelings(probabilities: Array, valence: float, intensity: float, least: Arra
     return Feelings(named, top, valence, intensity)
 
 
-def save_head(folder: Path, head: Head, meta: Mapping[str, object]) -> None:
-    """Write the head into ``folder``: arrays as safetensors, the rest as JSON."""
-    from safetensors.numpy import save_file
-
-    arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in vars(head).items()}
-    save_file(arrays, folder / HEAD)
-    write_json(folder / FIGURES, {**meta, "labels": list(LABELS)})
+def save_thresholds(folder: Path, least: Array, meta: Mapping[str, object]) -> None:
+    """Write them into a ``folder`` that holds the tuned WEIGHTS."""
+    told = dict(zip(LABELS, least.tolist(), strict=True))
+    write_json(folder / FIGURES, {**meta, "thresholds": told})
 
 
-def load_head(folder: Path) -> Head:
-    """What ``save_head`` wrote. Raises CheckpointError if it is missing or of another make."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
+def load_thresholds(folder: Path) -> Array:
+    """What ``save_thresholds`` wrote. CheckpointError if it is missing or of another make."""
     try:
-        told = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
-        arrays = load_file(folder / HEAD)
-        head = Head(arrays["affect"], arrays["thresholds"])
-        if tuple(told["labels"]) != LABELS:
+        told = json.loads((folder / FIGURES).read_text(encoding="utf-8"))["thresholds"]
+        if set(told) != set(LABELS):
             raise ValueError("made for other labels")
-        if (head.affect.shape, head.thresholds.shape) != ((2, SEEN + 1), (len(LABELS),)):
-            raise ValueError("arrays of another shape")
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError("numbers that are none")
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        least = np.array([float(told[label]) for label in LABELS], np.float32)
+        if not (0 < least.min() <= least.max() < 1):  # false for what is no number, too
+            raise ValueError("thresholds out of range")
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder}: broken emotion head ({error}); train it again") from None
-    return head
+    return least

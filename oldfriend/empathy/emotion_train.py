@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from oldfriend.empathy.data import Felt, goemotions, life_feelings, share
-from oldfriend.empathy.emotion import WEIGHTS, Emotion, Head, save_head
+from oldfriend.empathy.emotion import WEIGHTS, Emotion, save_thresholds
 from oldfriend.empathy.encoder import Array, Encoder, Lesson, tune
-from oldfriend.empathy.judge_features import ridge
-from oldfriend.empathy.labels import AROUSAL, GOEMOTIONS, LABELS, LIFE, NEUTRAL, VALENCE
+from oldfriend.empathy.labels import GOEMOTIONS, LABELS, LIFE, NEUTRAL
 from oldfriend.empathy.settings import EmotionParams
 from oldfriend.lm.fit import Run
 from oldfriend.outcome import Outcome
@@ -17,7 +16,6 @@ from oldfriend.outcome import Outcome
 PUBLIC = np.arange(len(GOEMOTIONS))
 SIMULATED = np.array([*(LABELS.index(name) for name in LIFE), NEUTRAL])
 KNOWN = {"goemotions": PUBLIC, "life": SIMULATED}  # labels that an origin could have given
-AFFECT_ROWS = 8000  # texts from which valence and intensity are learnt
 
 
 def train(
@@ -33,16 +31,16 @@ def train(
     lessons: list[Lesson] = [(row.text, row.labels) for row in learnt]
     result = tune(lessons, len(LABELS), params.fit, run, folder / WEIGHTS)
     encoder = Encoder(folder / WEIGHTS)
-    head = Head(_affect(encoder, learnt[-AFFECT_ROWS:]), _thresholds(encoder, kept))
-    save_head(folder, head, {"params": params.model_dump(mode="json"), "seed": run.seed})
-    reader = Emotion(encoder, head)
+    least = _thresholds(encoder, kept)
+    save_thresholds(folder, least, {"params": params.model_dump(mode="json"), "seed": run.seed})
+    reader = Emotion(encoder, least)
     metrics = life_scores(*reader.measure([row.text for row in test]), test)
     metrics["life_baseline_f1"] = life_baseline(rows, test)
     metrics["emotion_macro_f1"] = metrics["life_macro_f1"]
     if public:
         unseen = list(goemotions(public / "dev.tsv"))
         found = reader.measure([row.text for row in unseen])[0]
-        metrics |= public_scores(found, head.thresholds, unseen)
+        metrics |= public_scores(found, least, unseen)
         metrics["emotion_macro_f1"] = metrics["goemotions_macro_f1"]
     texts = float(len(learnt))
     return Outcome(metrics | {"emotion_texts": texts, "tokens_per_s": result.tokens_per_s})
@@ -89,14 +87,6 @@ def _thresholds(encoder: Encoder, rows: Sequence[Felt]) -> Array:
     return least
 
 
-def _affect(encoder: Encoder, rows: Sequence[Felt]) -> Array:
-    """Maps [2, SEEN + 1] to valence and intensity, by ridge regression."""
-    probabilities, vectors = encoder.read([row.text for row in rows])
-    seen = np.concatenate((vectors, probabilities), axis=1)
-    wanted = np.array([(row.valence, row.intensity) for row in rows])
-    return np.stack([ridge(seen, wanted[:, place]) for place in (0, 1)])
-
-
 def public_scores(probabilities: Array, least: Array, rows: Sequence[Felt]) -> dict[str, float]:
     """F1 over GoEmotions' 28 labels, several to a text, each from its threshold."""
     from sklearn.metrics import f1_score
@@ -111,29 +101,24 @@ def public_scores(probabilities: Array, least: Array, rows: Sequence[Felt]) -> d
 def life_scores(probabilities: Array, affect: Array, rows: Sequence[Felt]) -> dict[str, float]:
     """The one feeling of a simulated turn, its valence and intensity.
 
-    ``*_table``: the same from the probabilities and the table of labels alone.
     ``*_mean``: from the mean of these rows, which no reader may do worse than.
     """
-    from scipy.stats import spearmanr
     from sklearn.metrics import accuracy_score, f1_score
 
     truth = np.array([row.labels[0] for row in rows])
     said = SIMULATED[probabilities[:, SIMULATED].argmax(1)]
     felt = truth != NEUTRAL
     real = np.array([(row.valence, row.intensity) for row in rows], np.float32)
-    table = probabilities @ np.array([VALENCE, AROUSAL], np.float32).T
     scores = {
         "life_macro_f1": float(f1_score(truth, said, average="macro", zero_division=0)),
         "life_acc": float(accuracy_score(truth, said)),
-        "intensity_spearman": float(spearmanr(real[:, 1], affect[:, 1]).statistic),
-        "intensity_spearman_felt": float(spearmanr(real[felt, 1], affect[felt, 1]).statistic),
-        "valence_spearman": float(spearmanr(real[:, 0], affect[:, 0]).statistic),
+        "intensity_spearman_felt": rank_correlation(real[felt, 1], affect[felt, 1]),
     }
     for place, name in enumerate(("valence", "intensity")):
         truly = real[:, place]
-        for suffix, found in (("", affect[:, place]), ("_table", table[:, place]),
-                              ("_mean", np.full_like(truly, truly.mean()))):  # fmt: skip
-            scores[f"{name}_mae{suffix}"] = float(np.abs(found - truly).mean())
+        scores[f"{name}_spearman"] = rank_correlation(truly, affect[:, place])
+        scores[f"{name}_mae"] = float(np.abs(affect[:, place] - truly).mean())
+        scores[f"{name}_mae_mean"] = float(np.abs(truly.mean() - truly).mean())
     return scores
 
 
@@ -152,3 +137,12 @@ def life_baseline(train: Sequence[Felt], test: Sequence[Felt]) -> float:
     said = model.predict([row.text for row in test])
     truth = [row.labels[0] for row in test]
     return float(f1_score(truth, said, average="macro", zero_division=0))
+
+
+def rank_correlation(one: Array, other: Array) -> float:
+    """Spearman's; 0 where one of them never changes."""
+    from scipy.stats import spearmanr
+
+    if len(set(one.tolist())) < 2 or len(set(other.tolist())) < 2:
+        return 0.0
+    return float(spearmanr(one, other).statistic)

@@ -6,7 +6,7 @@ is, is their mean. So one loss and one loop serve single labels, several labels 
 
 import random
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ Lesson = tuple[str, Sequence[int]]  # a text and the places of its labels, one o
 SIZE = 384  # width of a vector
 MAX_PIECES = 128  # a longer text keeps its end, where a chat turn comes to the point
 BATCH_PIECES = 2048  # rows times the longest row: keeps a batch within the processor's cache
+STEP = 8
 FROZEN = "model.bert.embeddings."  # never tuned, so never written
 PAD = 0
 
@@ -107,18 +108,25 @@ def save(network: Any, out: Path) -> None:
 
 def pieces(texts: Sequence[str]) -> list[list[int]]:
     """Word-piece ids of each text with [CLS] and [SEP], MAX_PIECES at most."""
+    return [row.ids for row in _tokenizer().encode_batch(list(texts))]
+
+
+@lru_cache(maxsize=1)
+def _tokenizer() -> Any:
     from oldfriend.lm.encoder import word_pieces
 
     tokenizer = word_pieces()
     tokenizer.enable_truncation(MAX_PIECES, direction="left")
-    return [row.ids for row in tokenizer.encode_batch(list(texts))]
+    return tokenizer
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Ids and mask [B, L] of rows of word pieces."""
+    """Ids and mask [B, L] of rows of word pieces; L is a multiple of STEP, so that the processor
+    needs kernels for few different shapes."""
     import torch
 
-    ids = torch.full((len(rows), max(map(len, rows))), PAD, dtype=torch.long)
+    longest = -(-max(map(len, rows)) // STEP) * STEP
+    ids = torch.full((len(rows), longest), PAD, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for line, row in enumerate(rows):
         ids[line, : len(row)] = torch.tensor(row)

@@ -11,18 +11,15 @@ from hypothesis import strategies as st
 from oldfriend.corpus.schema import Conversation, Turn, write_rows
 from oldfriend.empathy.data import esconv, goemotions, life_feelings, share
 from oldfriend.empathy.emotion import (
-    HEAD,
-    SEEN,
+    FIGURES,
     WEIGHTS,
     Emotion,
-    Head,
-    affect_of,
     feelings,
-    load_head,
-    save_head,
+    load_thresholds,
+    save_thresholds,
 )
 from oldfriend.empathy.emotion_train import life_scores, public_scores, thresholds, truth_of
-from oldfriend.empathy.encoder import MAX_PIECES, SIZE, Encoder, batches, pieces, save
+from oldfriend.empathy.encoder import MAX_PIECES, SIZE, Encoder, batches, padded, pieces, save
 from oldfriend.empathy.labels import (
     AFFECT,
     GOEMOTIONS,
@@ -39,9 +36,7 @@ RNG = np.random.default_rng(0)
 rows = st.lists(st.floats(0, 1, width=32), min_size=len(LABELS), max_size=len(LABELS))
 
 
-def random_head() -> Head:
-    affect = (RNG.normal(size=(2, SEEN + 1)) / 20).astype(np.float32)
-    return Head(affect, np.full(len(LABELS), 0.3, np.float32))
+LEAST = np.linspace(0.1, 0.5, len(LABELS)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +45,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Emotion:
 
     weights = tmp_path_factory.mktemp("reader") / WEIGHTS
     save(TokenClassifier(load_minilm(), len(LABELS)), weights)
-    return Emotion(Encoder(weights, precision="float32"), random_head())
+    return Emotion(Encoder(weights, precision="float32"), LEAST)
 
 
 def test_every_label_has_one_place_and_an_affect() -> None:
@@ -79,20 +74,13 @@ def test_something_always_stands_and_the_strongest_is_first(p: list[float], t: l
         assert found.top == (LABELS[int(probabilities.argmax())],)
 
 
-def test_valence_and_intensity_stay_in_range() -> None:
-    seen = RNG.normal(size=(50, SEEN)).astype(np.float32) * 100
-    affect = affect_of(random_head().affect, seen[:, SIZE:], seen[:, :SIZE])
-    assert (np.abs(affect[:, 0]) <= 1).all()
-    assert ((affect[:, 1] >= 0) & (affect[:, 1] <= 1)).all()
-
-
 @pytest.mark.parametrize("text", ["", " ", "!!!", "\x00", "ß" * 5000, "so sad " * 2000, "😭"])
 def test_any_text_is_read(reader: Emotion, text: str) -> None:
     found = reader.read([text])[0]
     assert set(found.probabilities) == set(LABELS)
     assert sum(found.probabilities.values()) == pytest.approx(1, abs=1e-3)
-    assert np.isfinite(found.valence)
-    assert np.isfinite(found.intensity)
+    assert -1 <= found.valence <= 1
+    assert 0 <= found.intensity <= 1
 
 
 def test_a_batch_reads_as_its_texts_do_alone(reader: Emotion) -> None:
@@ -117,6 +105,13 @@ def test_sentence_vectors_are_units_and_meaning_is_near() -> None:
     assert near[0] @ near[1] > near[0] @ near[2] + 0.3
 
 
+def test_rows_are_padded_to_few_widths() -> None:
+    ids, mask = padded([[5, 6, 7], [8] * 11])
+    assert ids.shape == mask.shape == (2, 16)
+    assert mask.sum(1).tolist() == [3, 11]
+    assert ids[0].tolist() == [5, 6, 7] + [0] * 13
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 200), max_size=80))
 def test_batches_hold_every_row_once_and_are_small(lengths: list[int]) -> None:
@@ -132,32 +127,23 @@ def test_the_cause_is_the_sentence_that_is_felt_most(reader: Emotion) -> None:
     assert reader.cause("I miss her") == "I miss her"
 
 
-def test_a_head_comes_back_as_it_was(tmp_path: Path) -> None:
-    head = random_head()
-    save_head(tmp_path, head, {"seed": 1})
-    again = load_head(tmp_path)
-    assert (again.affect == head.affect).all()
-    assert (again.thresholds == head.thresholds).all()
+def test_thresholds_come_back_as_they_were(tmp_path: Path) -> None:
+    save_thresholds(tmp_path, LEAST, {"seed": 1})
+    assert (load_thresholds(tmp_path) == LEAST).all()
 
 
-def test_a_head_that_is_missing_or_broken_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"thresholds": {"joy": 0.5}}', '{"thresholds": 3}',
+     json.dumps({"thresholds": dict.fromkeys(LABELS, float("nan"))}),
+     json.dumps({"thresholds": dict.fromkeys(LABELS, 0)})],
+)  # fmt: skip
+def test_thresholds_that_are_missing_or_broken_are_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(CheckpointError, match="broken emotion head"):
         Emotion.load(tmp_path)
-    save_head(tmp_path, random_head(), {})
-    (tmp_path / HEAD).write_bytes(b"\x80\x04garbage")
+    (tmp_path / FIGURES).write_text(content)
     with pytest.raises(CheckpointError, match="broken emotion head"):
-        load_head(tmp_path)
-    head = random_head()
-    save_head(tmp_path, Head(head.affect[:, :5], head.thresholds), {})
-    with pytest.raises(CheckpointError, match="another shape"):
-        load_head(tmp_path)
-    save_head(tmp_path, Head(head.affect * np.nan, head.thresholds), {})
-    with pytest.raises(CheckpointError, match="numbers that are none"):
-        load_head(tmp_path)
-    save_head(tmp_path, head, {})
-    (tmp_path / "emotion.json").write_text(json.dumps({"labels": ["joy"]}))
-    with pytest.raises(CheckpointError, match="other labels"):
-        load_head(tmp_path)
+        load_thresholds(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a tensor file"])

@@ -8,7 +8,7 @@ import pytest
 
 from oldfriend.corpus.schema import Conversation, Turn, write_rows
 from oldfriend.empathy.data import goemotions
-from oldfriend.empathy.emotion import FIGURES, HEAD, WEIGHTS, Emotion
+from oldfriend.empathy.emotion import FIGURES, WEIGHTS, Emotion
 from oldfriend.empathy.emotion_train import train, truth_of
 from oldfriend.empathy.encoder import tune
 from oldfriend.empathy.labels import LABELS
@@ -58,7 +58,7 @@ def test_it_learns_what_it_is_shown_and_reads_it_from_its_folder(
     assert sad.valence < 0 < glad.valence
     assert metrics["life_acc"] > 0.7
     assert metrics["emotion_macro_f1"] == metrics["goemotions_macro_f1"]
-    assert {path.name for path in folder.iterdir()} == {WEIGHTS, HEAD, FIGURES}
+    assert {path.name for path in folder.iterdir()} == {WEIGHTS, FIGURES}
     assert json.loads((folder / FIGURES).read_text())["seed"] == 0
 
 

@@ -283,7 +283,7 @@ def test_lives_alone_are_enough_to_train(tmp_path: Path) -> None:
         folder=out,
         seed=0,
     )
-    assert found.metrics["strategy_acc"] > 0.95
+    assert found.metrics["strategy_acc"] > 0.8
     assert found.metrics["strategy_acc"] == found.metrics["life_strategy_acc"]
     assert found.metrics["life_strategy_acc_majority"] < 0.6
     strategist = Strategist.load(out)
