@@ -285,7 +285,7 @@ def test_lives_alone_are_enough_to_train(tmp_path: Path) -> None:
     )
     assert found.metrics["strategy_acc"] > 0.8
     assert found.metrics["strategy_acc"] == found.metrics["life_strategy_acc"]
-    assert found.metrics["life_strategy_acc_majority"] < 0.6
+    assert found.metrics["strategy_acc"] > found.metrics["strategy_acc_majority"] + 0.15
     strategist = Strategist.load(out)
     assert strategist.choose(scene("so sad 5", feel("sadness", 0.8))).strategy in STRATEGIES
 
