@@ -7,7 +7,8 @@ from transformers.configuration_utils import SubConfigSpec
 
 from oldfriend.errors import InputError
 
-FAMILIES = ("lfm2", "llama", "qwen2", "qwen3", "mistral", "olmoe")  # of the mixers
+DENSE = ("lfm2", "llama", "qwen2", "qwen3", "mistral")  # families that can be upcycled
+FAMILIES = (*DENSE, "olmoe")  # of the mixers
 MODEL_TYPE = "oldfriend_moe"
 
 

@@ -26,7 +26,7 @@ from transformers import (
 from oldfriend.errors import CheckpointError, MissingDataError
 from oldfriend.lm import model as dense_models
 from oldfriend.lm.tokenizer import ensure_chat
-from oldfriend.moe.config import MODEL_TYPE, make_config
+from oldfriend.moe.config import DENSE, MODEL_TYPE, make_config
 from oldfriend.moe.layer import Expert, Layer
 from oldfriend.moe.modeling import OFMoeForCausalLM
 from oldfriend.moe.splice import rebuilt
@@ -49,11 +49,11 @@ def load(source: str | Path) -> tuple[OFMoeForCausalLM, PreTrainedTokenizerBase]
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     except Exception as error:  # transformers and huggingface_hub raise many kinds
         raise _not_loaded(source, error) from None
-    if config.model_type in dense_models.FAMILIES:
+    if config.model_type in DENSE:
         dense, tokenizer = dense_models.load(source)
         return from_dense(dense), tokenizer
     if config.model_type not in (MODEL_TYPE, *STOCK):
-        known = ", ".join((MODEL_TYPE, *dense_models.FAMILIES, *STOCK))
+        known = ", ".join((MODEL_TYPE, *DENSE, *STOCK))
         raise CheckpointError(f"{source} is a '{config.model_type}' model; supported: {known}")
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -77,8 +77,8 @@ def from_dense(dense: PreTrainedModel, **fields: Any) -> OFMoeForCausalLM:
     FFNs are not bias-free gated ones.
     """
     config: Any = dense.config
-    if config.model_type not in dense_models.FAMILIES:
-        known = ", ".join(dense_models.FAMILIES)
+    if config.model_type not in DENSE:
+        known = ", ".join(DENSE)
         raise CheckpointError(f"'{config.model_type}' is no dense family that we know: {known}")
     layers = [_dense_layer(_ffn_state(dense, i)) for i in range(config.num_hidden_layers)]
     return _made(dense, copy.deepcopy(config), layers, **fields)

@@ -17,6 +17,7 @@ from transformers.modeling_utils import slice_logits_to_keep
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from oldfriend.errors import InputError
+from oldfriend.lm import model as dense_models
 from oldfriend.moe.config import MODEL_TYPE, OFMoeConfig
 from oldfriend.moe.feedforward import MoeFeedForward, Router
 from oldfriend.moe.losses import balance_bias, balance_loss, z_loss
@@ -231,3 +232,4 @@ class _MoeLayer:
 
 AutoConfig.register(MODEL_TYPE, OFMoeConfig, exist_ok=True)
 AutoModelForCausalLM.register(OFMoeConfig, OFMoeForCausalLM, exist_ok=True)
+dense_models.FAMILIES += (MODEL_TYPE,)  # type: ignore[assignment]  # so that load opens ours

@@ -23,13 +23,19 @@ from transformers import AutoModelForCausalLM
 
 from oldfriend.errors import InputError
 from oldfriend.lm import lora
+from oldfriend.lm import model as models
+from oldfriend.lm.chat import Message
 from oldfriend.lm.fit import Run, fit_model
+from oldfriend.lm.generate import generate
 from oldfriend.lm.packing import isolate_convolutions, packed_hidden
 from oldfriend.lm.settings import FitParams, LoraParams
+from oldfriend.lm.tokenizer import train_tokenizer
 from oldfriend.moe.config import OFMoeConfig, layer_fields, make_config
 from oldfriend.moe.importing import from_dense
 from oldfriend.moe.modeling import OFMoeForCausalLM, record_routing
 from oldfriend.moe.recording import declared_domains
+from oldfriend.moe.upcycling.dense import upcycle
+from oldfriend.moe.upcycling.plan import UpcyclePlan
 
 ROUTED = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 
@@ -102,6 +108,31 @@ def test_an_adapter_of_the_dense_model_loads_as_it_is(tmp_path: Path) -> None:
         ours = logits(lora.load(moe, tmp_path / family), tokens())
         assert torch.allclose(ours, logits(adapted, tokens()), atol=1e-5)
         assert (ours - plain).abs().max() > 1e-3
+
+
+def test_the_friend_and_its_adapters_run_on_a_saved_moe(tmp_path: Path) -> None:
+    """Copies compute what the dense model does, so whatever stands on it must say the same."""
+    tokenizer = train_tokenizer(["We got a hen today. My dog is old. " * 9], 300)
+    dense = tiny_dense("lfm2", vocab_size=len(tokenizer))
+    adapted = lora.attach(copy.deepcopy(dense), LoraParams(rank=2, alpha=4))
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.2)
+    lora.save(adapted, tmp_path / "adapter")
+    (tmp_path / "moe").mkdir()
+    models.save(upcycle(dense, UpcyclePlan(method="copy")), tokenizer, tmp_path / "moe", {})
+    loaded, its_tokenizer = models.load(tmp_path / "moe")
+    assert isinstance(loaded, OFMoeForCausalLM) and len(loaded.routers()) == 3
+    prompt: list[list[Message]] = [[{"role": "user", "content": "My dog?"}]]
+
+    def alike(ours: Any, theirs: Any) -> bool:
+        said = [generate(one, its_tokenizer, prompt, max_new_tokens=6) for one in (ours, theirs)]
+        gap = (logits(ours, tokens()) - logits(theirs, tokens())).abs().max()
+        return bool(gap < 1e-4) and said[0] == said[1]
+
+    assert alike(loaded, dense)
+    assert alike(lora.load(loaded, tmp_path / "adapter"), adapted)
 
 
 def test_adapters_name_the_same_mixers_on_dense_and_moe() -> None:
