@@ -52,12 +52,15 @@ def inspect(
     done = _done(model)
     if experts and evidence is None:
         raise InputError("experts are told apart by text: leave --tokens above 0")
-    rows = anatomy.expert_rows(evidence) if experts and evidence else None
-    rows = rows or anatomy.inspect(mixture, evidence, done)
+    if experts and evidence:
+        rows = shown = anatomy.expert_rows(evidence)
+    else:
+        rows = anatomy.inspect(mixture, evidence, done)
+        shown = [_brief(row) for row in rows]
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
-        Console().print(_table(rows, str(model)))
+        Console().print(_table(shown, str(model)))
     if picture:
         loads = anatomy.loads_of(evidence) if evidence else [None] * len(read_layers(mixture))
         figure = anatomy.picture(read_layers(mixture), loads, title=model.name, done=done)
@@ -101,7 +104,7 @@ def prune(
     run = Run(out.parent / ".checkpoints", seed)
     outcome = pruning.prune(params, run=run, model=model, data=data, out=out, external=external)
     console = Console()
-    console.print(_table(outcome.tables["layers"], str(out)))
+    console.print(_table([_brief(row) for row in outcome.tables["layers"]], str(out)))
     m = outcome.metrics
     console.print(
         f"expert weights kept {m['expert_params_kept']:.0%}; held-out loss "
@@ -187,10 +190,26 @@ def _done(model: Path) -> list[str]:
     return [str(action) for action in actions] if isinstance(actions, list) else []
 
 
+def _brief(row: "Row") -> "Row":
+    """A layer's row for eighty columns: routing and widths in one cell, the reach of REAP, too."""
+    experts = f"{row['top_k']} of {row['experts']} x {row['width']}" if row["experts"] else "none"
+    shared = f" + {row['shared']}" if row["shared"] else ""
+    found = {
+        "layer": row["layer"], "experts": experts + shared, "weights": row["parameters"],
+        "active": row["active"],
+    }  # fmt: skip
+    if "reap_min" in row:
+        found |= {
+            "load cv": row["load_cv"], "entropy": row["entropy"], "dead": row["dead"],
+            "reap": f"{row['reap_min']:.3g} to {row['reap_max']:.3g}", "alike": row["redundancy"],
+        }  # fmt: skip
+    return found | ({"done": row["done"]} if row["done"] else {})
+
+
 def _table(rows: "Sequence[Row]", title: str) -> "Table":
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False)
     for name, value in rows[0].items():
         table.add_column(name, justify="left" if isinstance(value, str) else "right")
     for row in rows:
@@ -200,5 +219,7 @@ def _table(rows: "Sequence[Row]", title: str) -> "Table":
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}"
+    if isinstance(value, int) and value >= 100_000:
+        return f"{value / 1e6:.2f} M"
     return f"{value:,}" if isinstance(value, int) else str(value)
