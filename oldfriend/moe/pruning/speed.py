@@ -89,7 +89,7 @@ def speeds(
     """Prefill and decoding beside the uncut model and a dense one of its FLOPs."""
     trio = {"": pruned, "_before": uncut, "_dense": dense_like(uncut)}
     found = compare(trio, prompt=prompt, rounds=rounds)
-    metrics = {}
+    metrics: dict[str, float] = {}
     for what in ("prefill", "decode"):
         rates = {end: float(getattr(one, what)) for end, one in found.items()}
         metrics |= {f"{what}_tokens_per_s{end}": rate for end, rate in rates.items()}
