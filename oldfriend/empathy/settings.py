@@ -35,8 +35,8 @@ class CrisisParams(Settings):
 class StrategyParams(Settings):
     """The strategy head: linear over MiniLM's vectors and the course of the talk."""
 
-    c: float = Field(default=0.3, gt=0, le=1000)  # inverse strength of the penalty on weights
-    vector_scale: float = Field(default=2.0, ge=0, le=100)  # how far the vectors are trusted
+    c: float = Field(default=0.1, gt=0, le=1000)  # inverse strength of the penalty on weights
+    vector_scale: float = Field(default=1.0, ge=0, le=100)  # how far the vectors are trusted
     balance: float = Field(default=0.5, ge=0, le=1)  # 0: most accurate; 1: all strategies alike
     test_share: float = Field(default=0.2, gt=0, lt=0.9)  # of public dialogues, by their hash
     lives: int = Field(default=4000, ge=10, le=1_000_000)  # simulated replies to learn from
