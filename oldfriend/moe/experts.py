@@ -133,6 +133,8 @@ def _sorted_loop(experts: Experts, x_TD: Tensor, chosen_TK: Tensor, weights_TK: 
     tokens, top_k = chosen_TK.shape
     if tokens * top_k <= _FEW and not torch.is_grad_enabled():
         return _few(experts, x_TD, chosen_TK, weights_TK)
+    if top_k == len(experts.widths):
+        return _all(experts, x_TD, chosen_TK, weights_TK)
     dtype = _compute_dtype(x_TD)
     bucket = 1 if dtype == torch.float32 else BUCKET
     sizes, source_S, place_TK = _sort(chosen_TK, len(experts.widths), bucket)
@@ -145,6 +147,18 @@ def _sorted_loop(experts: Experts, x_TD: Tensor, chosen_TK: Tensor, weights_TK: 
         if len(group)
     ]
     return _combine(torch.cat(pieces), place_TK, weights_TK).to(x_TD.dtype)
+
+
+def _all(experts: Experts, x_TD: Tensor, chosen_TK: Tensor, weights_TK: Tensor) -> Tensor:
+    """Every token takes every expert, so there is nothing to sort."""
+    x = x_TD.to(_compute_dtype(x_TD))
+    weights_TE = torch.zeros_like(weights_TK).scatter(1, chosen_TK, weights_TK).to(x.dtype)
+    out_TD = torch.zeros_like(x)
+    stacks = zip(experts.gate_up.unbind(0), experts.down.unbind(0), experts.widths, strict=True)
+    for expert, (gate_up, down, width) in enumerate(stacks):
+        y_TD = _gated(x, gate_up, down, width, experts.activation)
+        out_TD = out_TD + y_TD * weights_TE[:, expert, None]
+    return out_TD.to(x_TD.dtype)
 
 
 def _few(experts: Experts, x_TD: Tensor, chosen_TK: Tensor, weights_TK: Tensor) -> Tensor:

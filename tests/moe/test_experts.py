@@ -55,9 +55,10 @@ def test_every_path_is_the_definition(
         assert torch.allclose(experts(x, chosen, weights, path), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("top_k", [2, 4])
 @pytest.mark.parametrize("path", PATHS[1:])
-def test_gradients_equal_the_plain_path(path: Any) -> None:
-    experts, chosen = made([16, 8, 24, 24]), routed(50, 4, 2)
+def test_gradients_equal_the_plain_path(path: Any, top_k: int) -> None:
+    experts, chosen = made([16, 8, 24, 24]), routed(50, 4, top_k)
     found = []
     for way in ("eager", path):
         own = copy.deepcopy(experts)
