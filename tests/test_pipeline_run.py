@@ -8,57 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+
+from oldfriend.params import apply_preset
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle", "prune")
 SPEEDS = ("tokens_per_s", "inference_ms")  # the only metrics that may differ between two runs
-FIT = {"steps": 40, "rows": 2, "row_tokens": 384, "checkpoint_every": 2, "compile": False}
-TINY: dict[str, Any] = {
-    "curate": {
-        "simulator": {"people": 40, "sessions": [8, 9]},
-        "tasks": {"ground": {"train": 60, "val": 10, "test": 10}},
-    },
-    "base": {"vocab": 600, "hidden": 32, "layers": 2, "heads": 2, "ffn": 64, "fit": FIT},
-    "ground": {"fit": FIT, "max_new_tokens": 8},
-    "tagger": {"fit": FIT | {"steps": 20}},
-    "summarizer": {
-        "fit": FIT,
-        "user_fit": FIT | {"steps": 4},
-        "max_eval": 20,
-        "users": 1,
-        "max_new_tokens": 8,
-        "lora": {"rank": 2},
-    },
-    "empathy": {
-        "emotion": {"lives": 120, "fit": FIT | {"steps": 20}},
-        "crisis": {"background": 150, "grown": 1},
-        "strategy": {"lives": 150},
-        "judge": {"seeds": [0], "moments": 120, "test_moments": 40, "public": 0, "bootstrap": 20},
-    },
-    "upcycle": {
-        "fit": FIT | {"steps": 4},
-        "experts": [2],
-        "routers": ["scaled", "kmeans"],
-        "trial_steps": 2,
-        "rows_per_domain": 40,
-        "val_rows": 2,
-        "looks": 2,
-    },
-    "prune": {
-        "rows_per_domain": 40,
-        "calibration_tokens": 600,
-        "measure_tokens": 300,
-        "val_tokens": 300,
-        "trials": 1,
-        "speed_rounds": 0,
-        "grid": {"widths": [0.5]},
-        "recover": {"fit": FIT | {"steps": 4}},
-    },
-}
 
 
 def small_clone(folder: Path) -> Path:
@@ -68,20 +25,8 @@ def small_clone(folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
     shutil.copy(ROOT / "dvc.yaml", folder / "dvc.yaml")
     (folder / "dvc.lock").unlink(missing_ok=True)
-    yaml = YAML()
-    values = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    overlay(values, TINY)
-    with (folder / "params.yaml").open("w", encoding="utf-8") as out:
-        yaml.dump(values, out)
+    apply_preset("smoke", folder / "params.yaml", ROOT / "presets")
     return folder
-
-
-def overlay(target: Any, source: dict[str, Any]) -> None:
-    for key, value in source.items():
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
-            overlay(target[key], value)
-        else:
-            target[key] = value
 
 
 def environment() -> dict[str, str]:
