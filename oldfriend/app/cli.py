@@ -11,6 +11,7 @@ from oldfriend.app import memory as memories
 from oldfriend.app import moe as mixtures
 from oldfriend.app import persona as personas
 from oldfriend.app.options import FOLDER, MINILM, MODELS, Encoder, Memory, Models, Url, User
+from oldfriend.app.serve import command as serving
 from oldfriend.errors import OldFriendError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app.add_typer(memories.app, name="memory")
 app.add_typer(personas.app, name="persona")
 app.add_typer(mixtures.app, name="moe")
 app.add_typer(cares.app, name="care")
+app.add_typer(serving.app, name="serve")
 
 
 @app.command()
@@ -101,6 +103,24 @@ def bench(
     from oldfriend.app.bench import show
 
     show(name, data, json)
+
+
+@app.command()
+def promote(
+    reason: Annotated[str, typer.Option(help="Promote without comparing, for this reason.")] = "",
+) -> None:
+    """Make the models of this working copy the champion, if they pass gate.yaml against it."""
+    from oldfriend.app import promote as champions
+
+    champions.promote(reason)
+
+
+@app.command()
+def rollback() -> None:
+    """Go back to the champion before."""
+    from oldfriend.app import promote as champions
+
+    champions.rollback()
 
 
 @app.command()

@@ -1,0 +1,274 @@
+"""Continuous batching: answers to many prompts are written together, one token of each a step.
+
+A row joins as soon as there is room and leaves when its answer ends, so nobody waits for the
+longest answer of a batch (iteration-level scheduling: Yu et al. 2022, Orca). Rows that join run
+through the model as one left-padded batch, and their cache is put beside that of the others.
+
+Shape suffixes: B rows, L positions, V vocabulary.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedTokenizerBase
+
+from oldfriend.errors import InputError
+from oldfriend.lm.chat import Message, render_prompt, stop_ids
+
+Allow = Callable[[list[int]], list[int] | None]  # ids so far -> ids allowed next, None for any
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An answer that is asked for. ``temperature`` 0 is greedy; ``allow`` narrows every step."""
+
+    prompt: Sequence[Message]
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    allow: Allow | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """An answer. ``cut``: it was as long as allowed and had not ended."""
+
+    text: str
+    prompt_tokens: int
+    tokens: int
+    cut: bool
+
+
+@dataclass
+class _Row:
+    wanted: Wanted
+    ids: list[int]
+    future: "Future[Written]"
+    generator: torch.Generator
+    written: list[int] = field(default_factory=list)
+    error: BaseException | None = None
+
+
+class Engine:
+    """Writes answers on one model, in a thread of its own that runs while there is work."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        rows: int = 32,
+        autocast: bool = True,
+        seen: Callable[[int], None] | None = None,
+    ) -> None:
+        """``rows``: most of a batch. ``autocast``: bfloat16, as everywhere else. ``seen`` is told
+        the size of every step's batch."""
+        self._model, self._tokenizer, self._most = model.eval(), tokenizer, rows
+        self._stops = set(stop_ids(tokenizer))
+        self._autocast, self._seen = autocast, seen
+        self._waiting: deque[_Row] = deque()
+        self._changed = Condition()
+        self._thread: Thread | None = None
+        self._closed = False
+
+    def submit(self, wanted: Wanted) -> "Future[Written]":
+        """Ask for an answer. InputError if the prompt is longer than the model reads."""
+        text = render_prompt(self._tokenizer, wanted.prompt)
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        most = getattr(self._model.config, "max_position_embeddings", None)
+        if most and len(ids) + wanted.max_new_tokens > most:
+            raise InputError(f"the model reads {most:,} tokens, and this is {len(ids):,}")
+        generator = torch.Generator(self._model.device).manual_seed(wanted.seed)
+        row = _Row(wanted, ids, Future(), generator)
+        with self._changed:
+            if self._closed:
+                raise InputError("the server is stopping")
+            self._waiting.append(row)
+            if self._thread is None:
+                self._thread = Thread(target=self._work, name="engine", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return row.future
+
+    def close(self) -> None:
+        """Finish what was asked for, then stop."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+                if not self._waiting:
+                    return
+            self._busy()
+
+    @torch.no_grad()
+    def _busy(self) -> None:
+        """Write until nobody waits any more. One autocast for all steps: it keeps cast weights."""
+        device = self._model.device.type
+        batch = _Batch(self._model, self._tokenizer.pad_token_id, self._stops)
+        with torch.autocast(device, torch.bfloat16, enabled=self._autocast):
+            while True:
+                with self._changed:
+                    room = min(self._most - len(batch.rows), len(self._waiting))
+                    new = [self._waiting.popleft() for _ in range(room)]
+                if not new and not batch.rows:
+                    return
+                try:
+                    if new:
+                        batch.join(new)
+                    if self._seen:
+                        self._seen(len(batch.rows))
+                    done = batch.step()
+                except BaseException as error:
+                    for row in {id(row): row for row in [*new, *batch.rows]}.values():
+                        row.future.set_exception(error)
+                    batch = _Batch(self._model, self._tokenizer.pad_token_id, self._stops)
+                    continue
+                for row in done:
+                    if row.error:
+                        row.future.set_exception(row.error)
+                    else:
+                        row.future.set_result(self._answer(row))
+
+    def _answer(self, row: _Row) -> Written:
+        cut = row.written[-1] not in self._stops
+        text = self._tokenizer.decode(row.written, skip_special_tokens=True).strip()
+        return Written(text, len(row.ids), len(row.written), cut)
+
+
+class _Batch:
+    """Rows under way, their cache, and the logits that say what comes next in each."""
+
+    def __init__(self, model: Any, pad: int, stops: set[int]) -> None:
+        self._model, self._pad, self._stops = model, pad, stops
+        self.rows: list[_Row] = []
+        self._cache: Any = None
+        self._mask_BL: Any = None
+        self._logits_BV: Any = None
+
+    def join(self, rows: list[_Row]) -> None:
+        """Run the prompts of ``rows`` through the model and put them beside the others."""
+        width, device = max(len(row.ids) for row in rows), self._model.device
+        ids = [[self._pad] * (width - len(row.ids)) + row.ids for row in rows]
+        ids_BL = torch.tensor(ids, device=device)
+        lengths = torch.tensor([len(row.ids) for row in rows], device=device)
+        mask_BL = (torch.arange(width, device=device) >= width - lengths[:, None]).long()
+        cache = new_cache(self._model.config)
+        logits_BV = self._run(ids_BL, mask_BL, cache)
+        if not self.rows:
+            self._cache, self._mask_BL, self._logits_BV = cache, mask_BL, logits_BV
+        else:
+            together = max(self._mask_BL.shape[1], width)
+            put_beside(self._cache, cache, together)
+            masks = [_padded(m, together, dim=1) for m in (self._mask_BL, mask_BL)]
+            self._mask_BL = torch.cat(masks)
+            self._logits_BV = torch.cat([self._logits_BV, logits_BV])
+        self.rows += rows
+
+    def step(self) -> list[_Row]:
+        """Give every row a token; the rows whose answers have ended, which leave."""
+        stay = []
+        for place, (row, logits_V) in enumerate(zip(self.rows, self._logits_BV, strict=True)):
+            try:
+                row.written.append(self._choose(row, logits_V))
+            except Exception as error:  # of this row's own constraint; the others go on
+                row.error = error
+                continue
+            ended = row.written[-1] in self._stops
+            if not ended and len(row.written) < row.wanted.max_new_tokens:
+                stay.append(place)
+        done = [row for place, row in enumerate(self.rows) if place not in set(stay)]
+        if done:
+            self._keep(stay)
+        if self.rows:
+            next_B1 = torch.tensor(
+                [row.written[-1:] for row in self.rows], device=self._model.device
+            )
+            self._mask_BL = torch.nn.functional.pad(self._mask_BL, (0, 1), value=1)
+            self._logits_BV = self._run(next_B1, self._mask_BL, self._cache)
+        return done
+
+    def _run(self, ids_BL: Tensor, mask_BL: Tensor, cache: Any) -> Tensor:
+        places_BL = (mask_BL.cumsum(-1) - 1).clamp(min=0)[:, -ids_BL.shape[1] :]
+        logits: Tensor = self._model(
+            input_ids=ids_BL, attention_mask=mask_BL, position_ids=places_BL,
+            past_key_values=cache, use_cache=True, logits_to_keep=1,
+        ).logits  # fmt: skip
+        return logits[:, -1].float()
+
+    def _choose(self, row: _Row, logits_V: Tensor) -> int:
+        wanted = row.wanted
+        allowed = wanted.allow(row.written) if wanted.allow else None
+        if allowed is not None:
+            narrowed_V = torch.full_like(logits_V, -torch.inf)
+            narrowed_V[allowed] = logits_V[allowed]
+            logits_V = narrowed_V
+        if wanted.temperature <= 0:
+            return int(logits_V.argmax())
+        odds_V, order_V = (logits_V / wanted.temperature).softmax(-1).sort(descending=True)
+        odds_V[odds_V.cumsum(-1) - odds_V >= wanted.top_p] = 0.0  # nucleus, arXiv:1904.09751
+        return int(order_V[torch.multinomial(odds_V, 1, generator=row.generator)])
+
+    def _keep(self, places: list[int]) -> None:
+        """Let the other rows go, and the padding that only they needed."""
+        self.rows = [self.rows[place] for place in places]
+        if not places:
+            self._cache = self._mask_BL = self._logits_BV = None
+            return
+        kept = torch.tensor(places, device=self._model.device)
+        self._mask_BL = self._mask_BL[kept]
+        width = int(self._mask_BL.sum(1).max())
+        self._mask_BL = self._mask_BL[:, -width:]
+        for layer in self._cache.layers:
+            for place, states in _conv_states(layer):
+                layer.conv_states[place] = states[kept]
+            if getattr(layer, "keys", None) is not None:
+                layer.keys = layer.keys[kept][..., -width:, :]
+                layer.values = layer.values[kept][..., -width:, :]
+
+
+def new_cache(config: Any) -> DynamicCache:
+    """An empty cache whose attention layers keep every position: windows are left to the mask, so
+    that rows of different ages can stand side by side."""
+    convolves = "conv" in (getattr(config, "layer_types", None) or ())
+    return DynamicCache(config=config) if convolves else DynamicCache()
+
+
+def put_beside(cache: Any, other: Any, width: int) -> None:
+    """Append the rows of ``other`` to ``cache``, both left-padded to ``width`` positions."""
+    for mine, theirs in zip(cache.layers, other.layers, strict=True):
+        for place, states in _conv_states(mine):
+            mine.conv_states[place] = torch.cat([states, theirs.conv_states[place]])
+        if getattr(mine, "keys", None) is not None:
+            for name in ("keys", "values"):
+                both = [_padded(getattr(layer, name), width, dim=-2) for layer in (mine, theirs)]
+                setattr(mine, name, torch.cat(both))
+
+
+def _conv_states(layer: Any) -> list[tuple[int, Tensor]]:
+    """What convolutions remember: the last inputs [B, channels, kernel] of each row."""
+    found = getattr(layer, "conv_states", {})
+    return [(place, states) for place, states in found.items() if states is not None]
+
+
+def _padded(x: Tensor, width: int, dim: int) -> Tensor:
+    """``x`` with zeros before it, so that it is ``width`` long in ``dim``."""
+    missing = width - x.shape[dim]
+    if not missing:
+        return x
+    shape = list(x.shape)
+    shape[dim] = missing
+    return torch.cat([x.new_zeros(shape), x], dim=dim)

@@ -1,0 +1,167 @@
+"""Models that many people use at the same time: drafts and notes of all of them in batches."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+from oldfriend.agent.models import FriendModel, NoteTaker
+from oldfriend.app.serve.wishes import wishes
+from oldfriend.corpus.schema import NoteExample, Turn
+from oldfriend.memory.store.embed import Cached, Embedder, Vectors
+
+if TYPE_CHECKING:  # these import torch
+    from oldfriend.app.serve.engine import Engine, Wanted
+    from oldfriend.lm.chat import Message
+    from oldfriend.memory.extract import Summarizer
+    from oldfriend.memory.notes import Note, SlotType
+
+VARIED = 0.8  # temperature of further drafts where none was asked for
+
+
+class SharedEmbedder(Cached):
+    """Sentence vectors for several threads, one at a time: the cache is one for all."""
+
+    def __init__(self, inner: Embedder, capacity: int = 4096) -> None:
+        super().__init__(inner, capacity)
+        self._turn = Lock()
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        with self._turn:
+            return super().encode(texts)
+
+    def clear(self) -> None:
+        with self._turn:
+            super().clear()
+
+
+class SharedVoice(FriendModel):
+    """The friend's model, whose replies to all people are written in one batch."""
+
+    def __init__(
+        self, folder: Path, rows: int = 32, seen: Callable[[int], None] | None = None
+    ) -> None:
+        super().__init__(folder)
+        self._rows, self._seen = rows, seen
+        self._engine: Engine | None = None
+        self._loading = Lock()
+
+    def reply(self, prompt: "Sequence[Message]", max_new_tokens: int) -> str:
+        """A reply as the request under way wishes it; greedy if it wishes nothing."""
+        from oldfriend.app.serve.engine import Wanted
+
+        engine = self.engine()
+        if engine is None:
+            return super().reply(prompt, max_new_tokens)  # which says what is missing
+        asked, wish = self._hinted(prompt), wishes()
+        most, first = wish.most(max_new_tokens), wish.temperature or 0.0
+
+        def wanted(number: int) -> "Wanted":
+            warm = first if number == 0 else wish.temperature or VARIED
+            allow = self._quotes.allow([asked]) if self._quotes else None
+            narrow = (lambda ids: allow(0, ids)) if allow else None
+            return Wanted(asked, most, warm, wish.top_p, wish.seed + number, narrow)
+
+        futures = [engine.submit(wanted(number)) for number in range(wish.drafts)]
+        written = [future.result() for future in futures]
+        wish.prompt_tokens += written[0].prompt_tokens
+        wish.tokens += sum(one.tokens for one in written)
+        wish.others = [one.text for one in written[1:]]
+        wish.cut = written[0].cut
+        return written[0].text
+
+    def engine(self) -> "Engine | None":
+        """The engine on the loaded model; None if there is no model."""
+        with self._loading:
+            if self._engine is None and (self._folder / "config.json").is_file():
+                from oldfriend.app.serve.engine import Engine
+                from oldfriend.lm.model import load
+
+                self._loaded = load(self._folder)
+                self._prepare(self._loaded[1])
+                self._engine = Engine(*self._loaded, rows=self._rows, seen=self._seen)
+            return self._engine
+
+    def close(self) -> None:
+        """Finish what is being written."""
+        if self._engine is not None:
+            self._engine.close()
+
+
+@dataclass(frozen=True)
+class _Reading:
+    summarizer: "Summarizer"
+    example: NoteExample
+    future: "Future[list[Note]]"
+
+
+class SharedReader(NoteTaker):
+    """The note taker, which reads what waits in one batch."""
+
+    def __init__(self, models: Path, rows: int = 32) -> None:
+        super().__init__(models)
+        self._rows = rows
+        self._waiting: SimpleQueue[_Reading | None] = SimpleQueue()
+        self._thread: Thread | None = None
+        self._loading = Lock()
+
+    def read(self, user: str, text: str, context: Sequence[Turn]) -> "list[tuple[Note, SlotType]]":
+        with self._loading:
+            summarizer = self._summarizer(user)
+            if self._thread is None:
+                self._thread = Thread(target=self._work, name="reader", daemon=True)
+                self._thread.start()
+        plain = tuple(Turn(speaker=turn.speaker, text=turn.text) for turn in context)
+        example = NoteExample(id="turn", user=user, source="talk", context=plain, text=text)
+        reading = _Reading(summarizer, example, Future())
+        self._waiting.put(reading)
+        notes = reading.future.result()
+        return [(n, summarizer.slots[n.slot]) for n in notes if n.slot in summarizer.slots]
+
+    def forget(self, user: str) -> None:
+        with self._loading:
+            super().forget(user)
+
+    def close(self) -> None:
+        """Finish what is being read."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch, end = [first], False
+            while len(batch) < self._rows:
+                try:
+                    following = self._waiting.get_nowait()
+                except Empty:
+                    break
+                if following is None:
+                    end = True
+                    break
+                batch.append(following)
+            groups: dict[int, list[_Reading]] = {}
+            for reading in batch:  # people with readers of their own are read by themselves
+                groups.setdefault(id(reading.summarizer), []).append(reading)
+            for group in groups.values():
+                _read(group)
+            if end:
+                return
+
+
+def _read(group: list[_Reading]) -> None:
+    """Give all of ``group`` their notes; if that fails, each alone, so that only one fails."""
+    try:
+        found: Any = group[0].summarizer.write([reading.example for reading in group])
+    except Exception as error:
+        if len(group) == 1:
+            group[0].future.set_exception(error)
+            return
+        for reading in group:
+            _read([reading])
+        return
+    for reading, notes in zip(group, found, strict=True):
+        reading.future.set_result(notes)
