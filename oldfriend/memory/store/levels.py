@@ -87,12 +87,14 @@ def summarise(
         key=lambda r: (-r.importance, _order(r)),
     )[: params.facts]
     first = min((r.created_at for r in said), key=comparable)
-    lines = [f"{_date(first)}, {len(turns)} turns."]
+    lines = [f"{_date(first)}, {_count(len(turns), 'turn')}."]
     for kind, head in _HEADS:
-        if told := [_fact(r) for r in facts if r.kind == kind]:
-            lines.append(f"{head}: {'; '.join(told)}.")
-    # What the friend says is often said to everybody, and would be most central of all.
-    quotes = central([r for r in turns if r.source and r.source.speaker != "friend"], params.turns)
+        if learnt := [_fact(r) for r in facts if r.kind == kind]:
+            lines.append(f"{head}: {'; '.join(learnt)}.")
+    # What the friend says is often said to everybody, and would be most central of all; a question
+    # tells nothing.
+    told = [r for r in turns if r.source and r.source.speaker != "friend" and r.text[-1:] != "?"]
+    quotes = central(told, params.turns)
     lines += [f"{r.source.speaker if r.source else 'user'}: {r.text}" for r in quotes]
     evidence = [*facts, *quotes]
     record = _record(state, said[0].user, "session", session, lines, evidence, first, now)
@@ -122,8 +124,8 @@ def portray(
     moods = [r for r in said if r.emotion or r.kind == "emotion"][-most:]
     helped = comforting(said)[-most:]
     lines = [
-        f"Known each other since {_date(first)}: {days} days, {len(sessions)} sessions, the last "
-        f"on {_date(last)}."
+        f"Known each other since {_date(first)}: {_count(days, 'day')}, "
+        f"{_count(len(sessions), 'session')}, the last on {_date(last)}."
     ]
     for head, records in (
         ("Jokes between them", [_fact(r) for r in jokes]),
@@ -276,6 +278,10 @@ def _record(
         created_at=now,
         evidence=tuple(dict.fromkeys(record.id for record in evidence)),
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _date(t: datetime | None) -> str:

@@ -86,7 +86,7 @@ def test_what_the_friend_says_to_everybody_is_not_central() -> None:
     state = State()
     stock = "I'm listening. Tell me more about your day."
     said = ("My day was long.", "The day began with rain.", "Tell me about rain.")
-    for place, text in enumerate(said):
+    for place, text in enumerate((*said, "What rain was that?")):
         hears(state, turn(3, 2 * place, "user", text), turn(3, 2 * place + 1, "friend", stock))
     (added,) = summarise(state, "s3", day(4), PARAMS)
     assert isinstance(added, Add)
@@ -118,7 +118,7 @@ def test_the_portrait_is_plain_facts() -> None:
     assert isinstance(added, Add)
     assert added.record.pinned
     assert added.record.text.split("\n") == [
-        "Known each other since 4 January 2024: 0 days, 1 sessions, the last on 4 January 2024.",
+        "Known each other since 4 January 2024: 0 days, 1 session, the last on 4 January 2024.",
         "Jokes between them: nickname joke Captain Toast.",
         "Open promises: promise made a postcard.",
         "Last moods: joy (4 January 2024); anxiety (4 January 2024); relief (4 January 2024).",
