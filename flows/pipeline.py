@@ -29,12 +29,14 @@ from ruamel.yaml import YAML
 
 from flows.elsewhere import Elsewhere
 from oldfriend.errors import InputError, OldFriendError
+from oldfriend.params import PRESETS, apply_preset
 from oldfriend.pipeline import clone, graph, metrics, publish
 from oldfriend.pipeline.graph import Stage
 from oldfriend.pipeline.override import override
+from oldfriend.pipeline.publish import RUNS
 from oldfriend.pipeline.runner import Runner, StageFailed, stop_on_error
 
-RUNS, AUTO = "runs/", "auto"  # where the branches of runs go; a branch named as the flow run is
+AUTO = "auto"  # a branch that is named as the flow run is
 
 
 def worth_another_try(task: Any, run: Any, state: State[Any]) -> bool:
@@ -67,6 +69,7 @@ def reproduce(stage: Stage, runner: Runner | Elsewhere, force: bool, settled: bo
 def pipeline(
     stages: list[str] | None = None,
     start: str = "",
+    preset: str = "",
     overrides: dict[str, Any] | None = None,
     force: bool = False,
     branch: str = "",
@@ -81,7 +84,7 @@ def pipeline(
         if branch:
             clone.needs_remote(root)
             publish.join(root, branch)
-        for change in override(root / publish.PARAMS, overrides or {}):
+        for change in _set(root / publish.PARAMS, preset, overrides or {}):
             log(change)
         every = graph.load(root)
         todo = graph.chosen(every, stages or (), start)
@@ -105,6 +108,12 @@ def pipeline(
     if bad := {name: state for name, state in states.items() if not state.is_completed()}:
         raise StageFailed("; ".join(map(_why, bad, bad.values())))
     return Completed(name=states[todo[0].name].name if len(todo) == 1 else None)
+
+
+def _set(params: Path, preset: str, overrides: dict[str, Any]) -> list[str]:
+    """Lay a preset, then single values, over params.yaml; what changed."""
+    changes = apply_preset(preset, params, params.parent / PRESETS) if preset else []
+    return changes + override(params, overrides)
 
 
 def _run(
@@ -132,6 +141,7 @@ def _why(name: str, state: State[Any]) -> str:
 def main(
     stages: Annotated[list[str] | None, typer.Argument(help="Stages to run; default all.")] = None,
     start: Annotated[str, typer.Option(help="Run this stage and all that stands on it.")] = "",
+    preset: Annotated[str, typer.Option(help="Lay presets/PRESET.yaml over params.yaml.")] = "",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE in params.yaml; repeat it.")
     ] = None,
@@ -143,7 +153,7 @@ def main(
     values = dict(text.partition("=")[::2] for text in set_ or [])
     overrides = {key: YAML(typ="safe").load(value) for key, value in values.items()}
     try:
-        pipeline(stages, start, overrides, force, branch, spread)
+        pipeline(stages, start, preset, overrides, force, branch, spread)
     except OldFriendError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

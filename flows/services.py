@@ -1,6 +1,8 @@
 """A Prefect server, workers and MLflow as child processes that end with the block they serve."""
 
 import os
+import socket
+import subprocess
 import sys
 import time
 import urllib.request
@@ -19,7 +21,9 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-PATIENCE = 300.0  # seconds for a service to answer; a first start fills a database
+POOLS = ("cpu", "gpu", "home")
+LOST_WORKERS = Path(__file__).with_name("lost-workers.yaml")
+PATIENCE = 600.0  # seconds for a service to answer; a first start fills a database
 
 
 def environment(home: Path, port: int, **more: str) -> dict[str, str]:
@@ -60,6 +64,40 @@ def mlflow_server(port: int, store: str) -> tuple[list[str], str]:
     """Command of an MLflow server on loopback, and an address that tells when it is up."""
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     return [*command, "--backend-store-uri", store], f"http://127.0.0.1:{port}/health"
+
+
+def worker(pool: str, name: str) -> list[str]:
+    """Command of a worker that takes runs from ``pool``."""
+    return ["prefect", "worker", "start", "--pool", pool, "--name", name, "--type", "process"]
+
+
+def set_up(env: Mapping[str, str]) -> None:
+    """Pools, the GPU limit, what to do about lost workers, and the deployments of prefect.yaml."""
+    for pool in POOLS:
+        prefect(env, "work-pool", "create", pool, "--type", "process", "--overwrite")
+    if "gpu" not in prefect(env, "gcl", "ls"):
+        prefect(env, "gcl", "create", "gpu", "--limit", "1")
+    if "lost-in-a-run" not in prefect(env, "automation", "ls"):
+        prefect(env, "automation", "create", "--from-file", str(LOST_WORKERS))
+    prefect(env, "--no-prompt", "deploy", "--all")
+
+
+def prefect(env: Mapping[str, str], *arguments: str, shown: bool = False) -> str:
+    """Run a Prefect command; what it said. Raises OldFriendError with that if it failed."""
+    command, out = [sys.executable, "-m", "prefect", *arguments], None if shown else subprocess.PIPE
+    done = subprocess.run(
+        command, env=dict(env), stdout=out, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        raise OldFriendError(f"prefect {' '.join(arguments[:2])} failed: {done.stdout or ''}")
+    return done.stdout or ""
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _wait_for(address: str, process: "Popen[str]", log: Path) -> None:

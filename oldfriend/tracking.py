@@ -1,6 +1,7 @@
 """MLflow: one run per stage in its own experiment, one per pipeline with the final metrics."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oldfriend.errors import OldFriendError
+from oldfriend.errors import MissingDataError, OldFriendError
 from oldfriend.files import atomic_write, write_json
 from oldfriend.outcome import Outcome, Row
 from oldfriend.params import Params
@@ -69,12 +70,17 @@ def stage_run(
         if error.errno is None:
             raise
         sys.exit(_complain(f"{stage}: {error.strerror}: {error.filename or 'disk'}", 1))
+    except Exception as error:
+        if not type(error).__module__.startswith("mlflow."):
+            raise
+        sys.exit(_complain(f"{stage}: {_silent(error)}", 1))
 
 
 @contextlib.contextmanager
 def _tracked(stage: str, params: Params, data: Sequence[Path]) -> Iterator[StageRun]:
     mlflow = _mlflow()
-    mlflow.set_experiment(f"oldfriend/{stage}")
+    with _one_at_a_time():
+        mlflow.set_experiment(f"oldfriend/{stage}")
     tags = {"stage": stage, "pipeline": _pipeline_id(), "git.commit": _commit()}
     tags |= {f"data.{path}": _hash(path) for path in data}
     with mlflow.start_run(run_name=f"{stage}-{tags['pipeline'][:6]}", tags=tags) as active:
@@ -97,7 +103,8 @@ def _publish(stage: str, outcome: Outcome) -> None:
 def _record_pipeline(stage: str, params: Params) -> None:
     """Bring the pipeline's one run up to date with every stage's latest metrics."""
     mlflow = _mlflow()
-    mlflow.set_experiment("oldfriend/pipeline")
+    with _one_at_a_time():
+        mlflow.set_experiment("oldfriend/pipeline")
     pipeline = _pipeline_id()
     found = mlflow.search_runs(filter_string=f"tags.pipeline = '{pipeline}'", output_format="list")
     known = found[0].info.run_id if found else None
@@ -125,6 +132,58 @@ def _register(stage: str, model: Path) -> None:
     mlflow.MlflowClient().set_registered_model_alias(name, "candidate", version.version)
 
 
+CHAMPION = "oldfriend"  # registered model: all models of a pipeline together, alias `champion`
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The models that were promoted last: MD5 of each by path, and how they were measured."""
+
+    version: str
+    metrics: dict[str, float]
+    outputs: dict[str, str]
+    before: str  # version that it took over from; empty for the first
+
+
+def champion() -> Champion | None:
+    """Who is champion, if anybody is."""
+    mlflow = _mlflow()
+    try:
+        found = mlflow.MlflowClient().get_model_version_by_alias(CHAMPION, "champion")
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    run = mlflow.MlflowClient().get_run(found.tags["run"])
+    outputs = {k.removeprefix("out."): v for k, v in run.data.tags.items() if k.startswith("out.")}
+    return Champion(found.version, dict(run.data.metrics), outputs, found.tags["before"])
+
+
+def crown(metrics: dict[str, float], outputs: dict[str, str], why: str) -> Champion:
+    """Make what has these ``metrics`` and ``outputs`` the champion; ``why`` goes on record."""
+    mlflow, last = _mlflow(), champion()
+    mlflow.set_experiment("oldfriend/champion")
+    tags = {"git.commit": _commit(), "why": why} | {f"out.{k}": v for k, v in outputs.items()}
+    with mlflow.start_run(tags=tags) as run:
+        mlflow.log_metrics(metrics)
+        model = mlflow.create_external_model(name=CHAMPION, source_run_id=run.info.run_id)
+    about = {"run": run.info.run_id, "before": last.version if last else ""}
+    version = mlflow.register_model(model.model_uri, CHAMPION, tags=about).version
+    mlflow.MlflowClient().set_registered_model_alias(CHAMPION, "champion", version)
+    return Champion(version, metrics, outputs, about["before"])
+
+
+def dethrone() -> Champion:
+    """Make the one before champion again. Raises MissingDataError if there is none."""
+    now = champion()
+    if now is None or not now.before:
+        raise MissingDataError("there is no earlier champion; see: oldfriend promote")
+    _mlflow().MlflowClient().set_registered_model_alias(CHAMPION, "champion", now.before)
+    back = champion()
+    assert back is not None
+    return back
+
+
 def _mlflow() -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -136,6 +195,22 @@ def _mlflow() -> Any:
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     return mlflow
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Of two stages that start together on a new SQLite store one would fail to fill it."""
+    with Path("mlflow.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _silent(error: Exception) -> str:
+    """What to do when the store does not take what a stage tells it."""
+    store = os.environ["MLFLOW_TRACKING_URI"]
+    said = (str(error).splitlines() or [""])[0][:200]
+    advice = "start it again (oldfriend ui) or unset MLFLOW_TRACKING_URI to keep runs in mlflow.db"
+    return f"MLflow at {store} does not answer; {advice}; then run again. It was: {said}"
 
 
 def _lightning_logger(active: Any) -> Any:

@@ -75,6 +75,53 @@ def remote(root: Path) -> str:
     return str(_open(root).config["core"].get("remote", ""))
 
 
+def push(root: Path, names: Sequence[str]) -> None:
+    """Send the outputs of the stages ``names`` and the run cache to the default DVC remote.
+
+    The run cache can stand in for a stage only with all its outputs; `dvc push` leaves out those
+    that git keeps (metrics), so they are sent as well.
+    """
+    repo = _open(root)
+    nodes = [node for node, _ in _nodes(repo, root) if node.name in names]
+    # A bare name is looked for in the working directory, and passed over if it is not there.
+    repo.push(targets=[node.addressing for node in nodes], run_cache=True)
+    kept_by_git = {out.hash_info for node in nodes for out in node.outs if not out.use_cache}
+    repo.cloud.push([info for info in kept_by_git if info])
+
+
+def outputs(root: Path) -> dict[str, str]:
+    """MD5 of everything that dvc.lock says the stages made, by path."""
+    return {
+        out.def_path: out.hash_info.value
+        for node, _ in _nodes(_open(root), root)
+        for out in node.outs
+        if out.hash_info
+    }
+
+
+def lay_out(root: Path, md5: str, path: Path) -> None:
+    """Put what DVC keeps under ``md5`` at ``path``, from the cache or else the default remote.
+
+    Raises MissingDataError if neither has it.
+    """
+    from dvc.fs import LocalFileSystem
+    from dvc_data.hashfile import load as load_object
+    from dvc_data.hashfile.checkout import CheckoutError, checkout
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    repo, info = _open(root), HashInfo("md5", md5)
+    if remote(root):
+        repo.cloud.pull([info])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cache = repo.cache.local
+    try:
+        checkout(str(path), LocalFileSystem(), load_object(cache, info), cache, force=True)
+    except (FileNotFoundError, CheckoutError) as error:
+        raise MissingDataError(
+            f"the bytes of {path.name} ({md5}) are neither in DVC's cache nor in its remote"
+        ) from error
+
+
 def _open(root: Path) -> "Repo":
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo

@@ -5,7 +5,6 @@ The data goes to the DVC remote first, so a branch never names what is nowhere t
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ from ruamel.yaml import YAML
 
 from oldfriend.errors import OldFriendError
 from oldfriend.files import atomic_write
+from oldfriend.pipeline import graph
 from oldfriend.pipeline.graph import Stage
 
 LOCK, PARAMS = "dvc.lock", "params.yaml"
+RUNS = "runs/"  # where the branches of runs go
 ATTEMPTS = 10  # pushes, each on top of what another machine pushed meanwhile
 AUTHOR = {"GIT_AUTHOR_NAME": "oldfriend pipeline", "GIT_AUTHOR_EMAIL": "pipeline@localhost"}
 COMMITTER = {key.replace("AUTHOR", "COMMITTER"): value for key, value in AUTHOR.items()}
@@ -40,13 +41,13 @@ def join(root: Path, branch: str) -> bool:
 
 def push_data(root: Path, stages: Sequence[Stage]) -> None:
     """Send what ``stages`` made, and how (the run cache), to the DVC remote."""
-    command = [sys.executable, "-m", "dvc", "push", "--run-cache", *(s.name for s in stages)]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
+    try:
+        graph.push(root, [stage.name for stage in stages])
+    except Exception as error:  # each kind of remote has errors of its own
         raise PublishError(
-            f"the DVC remote did not take the data: {_last(done.stderr or done.stdout)}; the "
-            f"results are safe in {root}: when the remote is back, run there: dvc push --run-cache"
-        )
+            f"the DVC remote did not take the data: {_last(str(error))}; the results are safe in "
+            f"{root}: when the remote is back, run there: dvc push --run-cache"
+        ) from error
 
 
 def push_branch(root: Path, branch: str, stages: Sequence[Stage], message: str) -> None:

@@ -1,6 +1,5 @@
 """Stages run by a real DVC: what is said of them, and what is left when they are stopped."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from real_services import alive, wait_for
 from tiny_project import ALL, dvc, environment, locked, ran, set_params, write_project
 
 from oldfriend.pipeline import graph, leash
@@ -24,25 +24,6 @@ def project(tmp_path: Path) -> Path:
 
 def stages(project: Path) -> dict[str, Stage]:
     return {stage.name: stage for stage in graph.load(project)}
-
-
-def alive(project: Path) -> list[str]:
-    """Processes that stand in the project's folder."""
-    here = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if Path(os.readlink(folder / "cwd")).is_relative_to(project):
-                here.append((folder / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
-    return here
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} never came"
-        time.sleep(0.05)
 
 
 def test_a_stage_is_completed_then_unchanged_then_cached(project: Path) -> None:
@@ -119,7 +100,7 @@ def test_stopping_leaves_no_process_and_no_lock_entry(project: Path) -> None:
         raise KeyboardInterrupt
     thread.join()
     assert failures == ["data was stopped; run again to continue"]
-    assert alive(project) == []
+    assert alive(project) == {}
     assert locked(project) == {}
     with pytest.raises(StageFailed, match="the pipeline is stopping"):
         runner.repro(stages(project)["data"], print)
@@ -153,7 +134,7 @@ def test_a_process_that_ignores_the_signal_is_killed(
     wait_for(tmp_path / "begun")
     leash.let_go(process)
     assert process.wait() == 128 + signal.SIGKILL
-    assert alive(tmp_path) == []
+    assert alive(tmp_path) == {}
 
 
 def test_the_leash_hands_on_the_exit_code(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ if params.get("die_once") and not Path("died").exists():
     sys.exit(1)
 until = time.monotonic() + params.get("sleep", 0)
 Path("begun." + name).touch()
-while time.monotonic() < until:
+while time.monotonic() < until or not Path(params.get("until", ".")).exists():
     time.sleep(0.05)
 total = params.get("start", 0) + sum(int(Path(i).read_text()) for i in inputs)
 file = Path("out", name.replace(".", "-"))
@@ -87,10 +87,10 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def dvc(folder: Path, *arguments: str) -> str:
+def dvc(folder: Path, *arguments: str, **more: str) -> str:
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment(**more), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
