@@ -1,11 +1,12 @@
 """Domains as token documents: the curated tasks, or real texts.
 
-The prompts of grounding and note taking are those of ``oldfriend.memory``: a MoE of ``friend``
-must keep what the dense model was taught, in the very words.
+The prompts of grounding and note taking are those of ``oldfriend.memory``, hints and the order of
+memories among them: a MoE of ``friend`` must keep what the dense model was taught, word by word.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from oldfriend.errors import InputError
 from oldfriend.lm.base import as_messages
 from oldfriend.lm.chat import answer_documents, talk_documents
 from oldfriend.lm.packing import Document
-from oldfriend.memory import grounding, notes
+from oldfriend.memory import grounding, intent, notes
+from oldfriend.memory.store.minilm import MiniLM
 from oldfriend.moe.domain_corpus import domain_documents, read_domains
 from oldfriend.moe.upcycling.settings import CURATED
 
@@ -38,11 +40,13 @@ def read_lessons(
     external: Path | None = None,
     rows: int,
     row_tokens: int,
+    friend: Path | None = None,
 ) -> list[Lessons]:
     """Every domain of ``names``: curated ones from ``data``, others from ``external``.
 
-    At most ``rows`` training examples each (of real text, rows of ``row_tokens`` tokens). Raises
-    InputError if one of them is not there.
+    At most ``rows`` training examples each (of real text, rows of ``row_tokens`` tokens).
+    ``friend`` is the folder of the model: where it has hints, they go into its prompts. Raises
+    InputError if one of the domains is not there.
     """
     real = [name for name in names if name not in CURATED]
     texts = {}
@@ -52,8 +56,8 @@ def read_lessons(
     found = []
     for name in names:
         if name in CURATED:
-            train = _curated(tokenizer, name, data, "train", rows, row_tokens)
-            val = _curated(tokenizer, name, data, "val", max(rows // 10, 50), row_tokens)
+            read = partial(_curated, tokenizer, name, data, row_tokens=row_tokens, friend=friend)
+            train, val = read("train", rows), read("val", max(rows // 10, 50))
         elif name in texts:
             train = domain_documents(tokenizer, texts[name].train, row_tokens)[:rows]
             val = domain_documents(tokenizer, texts[name].val, row_tokens)
@@ -69,7 +73,9 @@ def _curated(
     data: Path,
     split: str,
     rows: int,
+    *,
     row_tokens: int,
+    friend: Path | None,
 ) -> list[Document]:
     if name == "talk":
         path = data / "talk" / f"{split}.jsonl"
@@ -77,22 +83,42 @@ def _curated(
         return talk_documents(tokenizer, talks, row_tokens)
     if name == "ground":
         path = data / "ground" / f"{split}.jsonl"
-        asked = islice(read_rows(path, GroundExample), rows)
+        asked = _hinted(list(islice(read_rows(path, GroundExample), rows)), friend)
         return answer_documents(tokenizer, map(grounding.dialogue, asked))
     path = data / "summarizer" / f"{split}.jsonl"
     read = islice(read_rows(path, NoteExample), rows)
     return answer_documents(tokenizer, (notes.dialogue(example, 0) for example in read))
 
 
+def _hinted(rows: list[GroundExample], friend: Path | None) -> list[GroundExample]:
+    """As retrieval hands them to this friend: the likest memory last, a hint behind the message."""
+    if friend is None or (head := intent.load(friend)) is None:
+        return rows
+    encode = MiniLM().encode
+    found = grounding.by_likeness([(r.user, r.memories, r.message) for r in rows], encode)
+    pairs = zip(rows, found, strict=True)
+    ranked = [row.model_copy(update={"memories": memories}) for row, memories in pairs]
+    return intent.hinted(head, ranked, encode)
+
+
+def keep_hints(friend: Path, folder: Path) -> None:
+    """Give a model made of ``friend`` the head that it relies on, if there is one."""
+    if head := intent.load(friend):
+        intent.save(head, folder)
+
+
 def even_mix(parts: Iterable[Sequence[Document]]) -> list[Document]:
-    """One stream with as many tokens of each domain as the smallest has, evenly spread."""
+    """One stream with as many learnt tokens of each domain as the least has, evenly spread.
+
+    Prompts are long and not learnt from: by all tokens, talk would be nearly all of the gradient.
+    """
     parts = list(parts)
-    least = min(sum(map(len, part)) for part in parts)
+    least = min(sum(document.learnt() for document in part) for part in parts)
     keyed = []
     for number, part in enumerate(parts):
         kept, total = 0, 0
-        while kept < len(part) and total + len(part[kept]) <= least:
-            total += len(part[kept])
+        while kept < len(part) and total + part[kept].learnt() <= least:
+            total += part[kept].learnt()
             kept += 1
         keyed += [((i + 0.5) / kept, number, part[i]) for i in range(kept)]
     return [document for _, _, document in sorted(keyed, key=lambda key: key[:2])]

@@ -154,8 +154,8 @@ def test_specialisation_of_known_matrices() -> None:
 def test_an_even_mix_has_as_much_of_each(lengths: list[list[int]]) -> None:
     parts = [[Document((place,) * n) for n in part] for place, part in enumerate(lengths)]
     mixed = even_mix(parts)
-    sizes = [sum(len(d) for d in mixed if d.ids[0] == place) for place in range(len(parts))]
-    least = min(sum(part) for part in lengths)
+    sizes = [sum(d.learnt() for d in mixed if d.ids[0] == place) for place in range(len(parts))]
+    least = min(sum(n - 1 for n in part) for part in lengths)
     assert all(least - max(part) < size <= least for size, part in zip(sizes, lengths, strict=True))
     for place, part in enumerate(parts):  # every domain keeps its order
         own = [d for d in mixed if d.ids[0] == place]

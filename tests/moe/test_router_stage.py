@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from moe_tiny import tiny_dense
 
@@ -19,8 +20,9 @@ from oldfriend.errors import InputError
 from oldfriend.lm import model as models
 from oldfriend.lm.fit import Run
 from oldfriend.lm.tokenizer import train_tokenizer
+from oldfriend.memory import intent
 from oldfriend.moe import importing
-from oldfriend.moe.lessons import read_lessons
+from oldfriend.moe.lessons import keep_hints, read_lessons
 from oldfriend.moe.upcycling.settings import UpcycleParams
 from oldfriend.moe.upcycling.stage import train
 from oldfriend.moe.upcycling.trial import Course, Trained
@@ -180,3 +182,25 @@ def test_lessons_hold_the_prompts_of_the_tasks(house: Path) -> None:
     assert "You are talking with Ada" in by_name["ground"]
     assert "Take notes" in by_name["notes"]
     assert [len(lesson.train) for lesson in found] == [9, 9, 9]
+
+
+def test_prompts_have_the_hints_of_the_friend_and_its_moe_keeps_them(
+    house: Path, tmp_path: Path
+) -> None:
+    _, tokenizer = models.load(house / "friend")
+    weight, bias = np.zeros((2, 384), np.float32), np.array([9, 0], np.float32)
+    intent.save(intent.Intent(("your pet", intent.NOTHING), weight, bias), tmp_path)
+    told = [
+        read_lessons(tokenizer, ["ground"], house / "data", rows=9, row_tokens=96, friend=friend)[
+            0
+        ].train[0]
+        for friend in (None, house / "friend", tmp_path)
+    ]
+    assert told[0] == told[1] != told[2]
+    assert "your pet" in tokenizer.decode(told[2].ids).partition("What pet do I have?")[2]
+    (tmp_path / "moe").mkdir()
+    keep_hints(house / "friend", tmp_path / "moe")
+    assert intent.load(tmp_path / "moe") is None
+    keep_hints(tmp_path, tmp_path / "moe")
+    kept = intent.load(tmp_path / "moe")
+    assert kept is not None and kept.topics == ("your pet", intent.NOTHING)

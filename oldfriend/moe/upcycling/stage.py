@@ -14,7 +14,7 @@ from oldfriend.lm import model as models
 from oldfriend.lm.fit import Run, fingerprint
 from oldfriend.moe import importing
 from oldfriend.moe.diagnostics.domains import ablation_matrix, specialisation
-from oldfriend.moe.lessons import read_lessons
+from oldfriend.moe.lessons import keep_hints, read_lessons
 from oldfriend.moe.modeling import OFMoeForCausalLM
 from oldfriend.moe.router.start import FROM_DONOR
 from oldfriend.moe.training import training_flops
@@ -83,6 +83,7 @@ def train(
     lessons = read_lessons(
         tokenizer, params.domains, data,
         external=external, rows=params.rows_per_domain, row_tokens=params.fit.row_tokens,
+        friend=friend,
     )  # fmt: skip
     course = Course(lessons, tokenizer, params, run.checkpoints)
     before = course.held_out.look(dense).loss
@@ -112,6 +113,7 @@ def train(
         meta = {"params": params.model_dump(), "seed": run.seed, "base": models.read_meta(friend)}
         meta |= {"experts": best["experts"], "router": best["router"]}
         models.save(model, tokenizer, folder, meta)
+        keep_hints(friend, folder)
     shutil.rmtree(run.checkpoints / "trials")
     return outcome
 
