@@ -112,4 +112,4 @@ def told(prompt: "Sequence[Message]", persona: Card | None) -> list[dict[str, st
 
 def _fenced(notes: str) -> str:
     """Notes that cannot close their own fence."""
-    return re.sub(r"</?\s*notes\s*>", "(notes)", notes, flags=re.IGNORECASE)
+    return re.sub(r"<\s*/?\s*notes\s*>", "(notes)", notes, flags=re.IGNORECASE)

@@ -180,10 +180,11 @@ class _Batch:
 
     def step(self) -> list[_Row]:
         """Give every row a token; the rows whose answers have ended, which leave."""
-        stay = []
-        for place, (row, logits_V) in enumerate(zip(self.rows, self._logits_BV, strict=True)):
+        stay, likeliest = [], self._logits_BV.argmax(-1).tolist()
+        for place, row in enumerate(self.rows):
             try:
-                row.written.append(self._choose(row, logits_V))
+                chosen = self._choose(row, self._logits_BV[place])
+                row.written.append(likeliest[place] if chosen is None else chosen)
             except Exception as error:  # of this row's own constraint; the others go on
                 row.error = error
                 continue
@@ -209,9 +210,12 @@ class _Batch:
         ).logits  # fmt: skip
         return logits[:, -1].float()
 
-    def _choose(self, row: _Row, logits_V: Tensor) -> int:
+    def _choose(self, row: _Row, logits_V: Tensor) -> int | None:
+        """A row's next token; None for the likeliest."""
         wanted = row.wanted
         allowed = wanted.allow(row.written) if wanted.allow else None
+        if allowed is None and wanted.temperature <= 0:
+            return None
         if allowed is not None:
             narrowed_V = torch.full_like(logits_V, -torch.inf)
             narrowed_V[allowed] = logits_V[allowed]

@@ -9,6 +9,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from oldfriend.agent.settings import FriendParams
 from oldfriend.app.serve.settings import ServeParams
 from oldfriend.app.serve.shared import SharedEmbedder, SharedReader, SharedVoice
 from oldfriend.app.serve.wishes import WISHES, Wishes
-from oldfriend.errors import OldFriendError
+from oldfriend.errors import MissingDataError, OldFriendError
 from oldfriend.memory.store.embed import Embedder, embedder
 from oldfriend.memory.store.pool import MemoryPool
 
@@ -92,6 +93,11 @@ class House:
         pool = MemoryPool.open(memory, vectors, url=url, api_key=api_key)
         speaks = voice or SharedVoice(models / "friend", params.rows, seen)
         reader = SharedReader(models, params.rows)
+        vectors.encode(["Hello."])  # loads it, so that nobody waits for that later
+        if isinstance(speaks, SharedVoice):
+            speaks.engine()
+        with suppress(MissingDataError):  # every turn says so
+            reader.warm()
         return cls(pool, vectors, speaks, reader, models=models, params=params)
 
     @property

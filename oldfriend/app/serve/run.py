@@ -46,6 +46,7 @@ def run(
         house, personas_folder=personas, cards=memory.parent / f"{memory.name}-cards",
         keys=keys, local=user, params=params,
     )  # fmt: skip
+    print(f"the friend is at http://{host}:{port}, and OpenAI's clients at /v1; Ctrl-C stops")
     uvicorn.run(
         app, host=host, port=port, log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=params.grace_seconds, timeout_keep_alive=10,

@@ -125,6 +125,11 @@ class SharedReader(NoteTaker):
         with self._loading:
             super().forget(user)
 
+    def warm(self) -> None:
+        """Load the models that everybody needs; MissingDataError if there are none."""
+        with self._loading:
+            self._summarizer("")
+
     def close(self) -> None:
         """Finish what is being read."""
         if self._thread is not None:
