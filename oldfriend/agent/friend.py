@@ -1,4 +1,5 @@
-"""The friend: hears, looks into memory, answers, and only then remembers.
+"""The friend: hears, first of all whether there is danger, looks into memory, feels along, answers
+with the best of several drafts, and only then remembers.
 
 Every step that lacks its model says so in ``Reply.notices`` and goes on without it; nothing is
 made up in its place. Notes are taken of what the person says and of nothing else: neither of
@@ -12,14 +13,19 @@ from threading import RLock
 from types import TracebackType
 from uuid import UUID
 
-from oldfriend.agent import denials, grounded, noting
-from oldfriend.agent.grounded import Said
+from oldfriend.agent import grounded, moods, noting
+from oldfriend.agent.explain import Explanation
+from oldfriend.agent.heart import SHARED, Heart
 from oldfriend.agent.models import FriendModel, NoteTaker, Reader, Voice, adapter
 from oldfriend.agent.noting import Place
-from oldfriend.agent.reply import Looked, Reply, timed
+from oldfriend.agent.persona import Persona
+from oldfriend.agent.remembering import heard, keep_quiet, remember
+from oldfriend.agent.reply import Looked, Reply, timed, unlooked
 from oldfriend.agent.sessions import Session, close_session, open_session
 from oldfriend.agent.settings import FriendParams
-from oldfriend.corpus.schema import Turn
+from oldfriend.agent.speaking import Scene, answer
+from oldfriend.empathy.crisis import Alarm
+from oldfriend.empathy.crisis_answers import Resources
 from oldfriend.errors import InputError, MissingDataError
 from oldfriend.memory.store import forgetting
 from oldfriend.memory.store.dates import resolve
@@ -33,7 +39,6 @@ from oldfriend.memory.store.rights import Erasure
 from oldfriend.memory.store.topic import personal
 from oldfriend.memory.store.user import UserMemory
 
-DECOYS = 2  # notes in a prompt that needs none
 KINDS = (*forgetting.TYPED, "turn")  # what is searched; summaries repeat it
 
 
@@ -54,11 +59,12 @@ class Friend:
         models: Path | None = None,
         params: FriendParams | None = None,
         calibration: Calibration | None = None,
+        heart: Heart | None = None,
     ) -> None:
         self.pool, self.params = pool, params or FriendParams()
         self._encoder, self._retriever = encoder, Retriever(encoder)
         self._voice, self._reader, self._models = voice, reader, models
-        self._calibration = calibration
+        self._calibration, self._heart = calibration, heart or Heart()
         self._sessions: dict[str, Session] = {}
         self._turn = RLock()
 
@@ -72,14 +78,26 @@ class Friend:
         api_key: str | None = None,
         encoder: str = "minilm",
         params: FriendParams | None = None,
+        card: Path | None = None,
+        adapter: Path | None = None,
+        resources: Path | None = None,
     ) -> "Friend":
         """The friend who remembers in the folder ``memory`` (or at the Qdrant server ``url``) and
-        speaks with the ``models`` of `dvc repro`. Close it, or use it in a ``with``."""
-        vectors = embedder(encoder)
-        folder = Path(models)
+        speaks with the ``models`` of `dvc repro`. Close it, or use it in a ``with``.
+
+        ``card`` is who the friend is, ``adapter`` the folder of the LoRA that was trained on it;
+        ``resources``: a YAML file of those whom somebody in danger can turn to.
+        """
+        vectors, folder = embedder(encoder), Path(models)
+        who = Persona.read(card) if card else None
+        help_ = Resources.load(resources) if resources else None
+        heart = Heart.open(folder / "empathy", vectors, resources=help_, persona=who)
         pool = MemoryPool.open(Path(memory), vectors, url=url, api_key=api_key)
-        voice, reader = FriendModel(folder / "friend"), NoteTaker(folder)
-        return cls(pool, vectors, voice, reader, models=folder, params=params)
+        encode = vectors.encode if vectors.id.startswith(SHARED) else None
+        adapter = adapter if params is None or params.persona else None
+        voice = FriendModel(folder / "friend", persona=adapter, encode=encode)
+        reader = NoteTaker(folder)
+        return cls(pool, vectors, voice, reader, models=folder, params=params, heart=heart)
 
     def turn(
         self,
@@ -91,32 +109,46 @@ class Friend:
     ) -> Reply:
         """Answer ``text`` and remember it. ``say`` hears the reply before it is remembered."""
         with self._turn:
-            text, now = self._heard(text), _clock(now)
-            memory, seconds, notices = self.pool.of(user), dict[str, float](), list[str]()
+            text, now = self._read(text), _clock(now)
+            memory, seconds = self.pool.of(user), dict[str, float]()
+            notices = list(self._heart.notices)
             with timed(seconds, "session"):
                 session = self._session(memory, now)
+            with timed(seconds, "danger"):
+                alarm = self._heart.alarm(text)
+            if alarm and alarm.sure:
+                if say:
+                    say(alarm.answer)
+                return self._in_danger(memory, session, text, alarm, now, seconds)
             looked = self._look(memory, text, now, seconds)
-            with timed(seconds, "speak"):
-                said = self._speak(memory, session, text, looked, now, notices)
+            with timed(seconds, "feel"):
+                mood = moods.read(memory.state, user)
+                felt = self._heart.feel(text, mood, now, self.params)
+            talk = (*session.talk, heard(text, felt))
+            scene = Scene(user, memory.state, talk, looked, felt, alarm, now)
+            said, why = answer(
+                self._voice, self._heart, self._encoder.encode, scene, self.params, seconds, notices
+            )
             if say:
                 say(said.text)
             with timed(seconds, "note"):
                 noted = self._notes(memory, session, text, now, notices)
             with timed(seconds, "remember"):
-                new, undone = self._remember(memory, session, text, said, noted, now)
+                new, undone = remember(memory, session, scene, said, why, noted)
             if self.pool.behind:
                 notices.append(
                     f"the memory server does not answer: {self.pool.behind} entries wait in the "
                     "journal, and memories are found by words alone"
                 )
+            told = said.memories
             return Reply(
-                said.text, said.quote, looked, said.memories, new, seconds, tuple(notices), undone
+                said.text, said.quote, looked, told, new, seconds, tuple(notices), undone, why
             )
 
     def look(self, user: str, text: str, *, now: datetime | None = None) -> Looked:
         """What memory would say to ``text``, without saying or remembering anything."""
         with self._turn:
-            return self._look(self.pool.of(user), self._heard(text), _clock(now), {})
+            return self._look(self.pool.of(user), self._read(text), _clock(now), {})
 
     def memory(self, user: str) -> UserMemory:
         """This person's memories."""
@@ -185,7 +217,7 @@ class Friend:
 
     # The steps of a turn, in order
 
-    def _heard(self, text: str) -> str:
+    def _read(self, text: str) -> str:
         text, most = text.strip(), self.params.max_chars
         if not text:
             raise InputError("say something", field="text")
@@ -206,6 +238,8 @@ class Friend:
         self, memory: UserMemory, text: str, now: datetime, seconds: dict[str, float]
     ) -> Looked:
         state, params = memory.state, self.params
+        if not params.recall:
+            return unlooked("memory is switched off")
         with timed(seconds, "search"):
             query = Query(text, params.hits, now, noting.USER, KINDS)
             hits = grounded.usable(state, self._retriever.search(memory, query))
@@ -216,34 +250,6 @@ class Friend:
             interval = asked.interval if asked else None
             records = grounded.shown(state, decision, interval, now, params.memories)
         return Looked(tuple(hits), asked, decision, tuple(records))
-
-    def _speak(
-        self,
-        memory: UserMemory,
-        session: Session,
-        text: str,
-        looked: Looked,
-        now: datetime,
-        notices: list[str],
-    ) -> Said:
-        from oldfriend.memory.grounding import by_likeness, prompt
-
-        user, decision, records = memory.user, looked.decision, looked.records
-        if own := grounded.own_words(memory.state, decision, now):
-            return own
-        recent = session.talk[-2 * self.params.exchanges :] if self.params.exchanges else []
-        lines = [grounded.line(record, user, now) for record in records or _others(looked)]
-        (ordered,) = by_likeness([(user, lines, text)], self._encoder.encode)
-        asked = prompt(user, ordered, recent, text)
-        try:
-            written = self._voice.reply(asked, self.params.max_new_tokens)
-        except MissingDataError as error:
-            notices.append(str(error))
-            return grounded.without_model(decision, records, now)
-        said = grounded.checked(written, decision, records, now)
-        if said.notice:
-            notices.append(said.notice)
-        return said
 
     def _notes(
         self, memory: UserMemory, session: Session, text: str, now: datetime, notices: list[str]
@@ -257,39 +263,20 @@ class Friend:
         made = (noting.note_record(place, text, note, slot, memory.state) for note, slot in read)
         return [record for record in made if record]
 
-    def _remember(
+    def _in_danger(
         self,
         memory: UserMemory,
         session: Session,
         text: str,
-        said: Said,
-        noted: Sequence[MemoryRecord],
+        alarm: Alarm,
         now: datetime,
-    ) -> tuple[tuple[MemoryRecord, ...], tuple[MemoryRecord, ...]]:
-        """One write for the whole turn; the notes that are new, and those that were taken back."""
-        heard = Place(memory.user, session.name, session.turn, now)
-        answered = Place(memory.user, session.name, session.turn + 1, now)
-        told = [record.id for record in said.memories]
-        turns = (
-            noting.turn_record(heard, text, noting.USER),
-            noting.turn_record(answered, said.text, noting.FRIEND, quote=said.quote, evidence=told),
-        )
-        before = [memory.state[id] for id in session.told if id in memory.state]
-        taken_back = denials.denials(memory.state, text, before)
-        changes = denials.entries(memory.state, taken_back, heard, text, noted)
-        recalled = forgetting.recall(said.memories, now)
-        memory.write([*(Add(at=now, record=r) for r in turns), *changes, *recalled])
-        session.turn, session.last, session.told = session.turn + 2, now, tuple(told)
-        session.talk += [
-            Turn(speaker="user", text=text),
-            Turn(speaker="friend", text=said.text, quote=said.quote),
-        ]
-        return tuple(noting.added(changes)), tuple(denial.record for denial in taken_back)
-
-
-def _others(looked: Looked) -> list[MemoryRecord]:
-    """Notes beside the question: in training none bears on it, yet some always stand there."""
-    return [hit.record for hit in looked.hits if hit.record.kind != "turn"][:DECOYS]
+        seconds: dict[str, float],
+    ) -> Reply:
+        """Nothing else of a turn is done: no notes, no look into memory, nothing generated."""
+        with timed(seconds, "remember"):
+            keep_quiet(memory, session, text, alarm.answer, now)
+        why = Explanation(alarm, because="danger comes before everything else")
+        return Reply(alarm.answer, "", unlooked("there is danger"), seconds=seconds, why=why)
 
 
 def _clock(now: datetime | None) -> datetime:

@@ -3,18 +3,22 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from oldfriend.corpus.schema import NoteExample, Turn
 from oldfriend.errors import InputError, MissingDataError
 
 if TYPE_CHECKING:  # these import torch
     from oldfriend.lm.chat import Message
+    from oldfriend.lm.generate import Answer
     from oldfriend.memory.extract import Summarizer
+    from oldfriend.memory.grounding import Encode
     from oldfriend.memory.notes import Note, SlotType
     from oldfriend.memory.quoting import QuoteGrammar
+    from oldfriend.persona.serving import Personas
 
 MAKES_THEM = "run `dvc repro`, or name the folder that has it with --models"
+PERSONA = "persona"  # the one that a model speaks through
 LOADED_READERS = 4  # people whose own adapters are kept in memory
 
 
@@ -23,6 +27,23 @@ class Voice(Protocol):
 
     def reply(self, prompt: "Sequence[Message]", max_new_tokens: int) -> str:
         """What the friend says next; MissingDataError if there is no model."""
+        ...
+
+
+@runtime_checkable
+class Drafter(Protocol):
+    """Writes several replies to choose from."""
+
+    def drafts(
+        self,
+        prompt: "Sequence[Message]",
+        max_new_tokens: int,
+        count: int,
+        *,
+        temperature: float,
+        seed: int,
+    ) -> "list[Answer]":
+        """``count`` replies in one batch, the likeliest first; MissingDataError without a model."""
         ...
 
 
@@ -39,17 +60,52 @@ class Reader(Protocol):
 
 
 class FriendModel:
-    """The ``friend`` model of the pipeline, asked with the hints that it was trained with."""
+    """The ``friend`` model of the pipeline, asked with the hints that it was trained with.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    ``persona``: the folder of an adapter through which it speaks. ``encode``: sentence vectors of
+    MiniLM, if somebody has them already.
+    """
+
+    def __init__(
+        self, folder: Path, *, persona: Path | None = None, encode: "Encode | None" = None
+    ) -> None:
+        self._folder, self._persona, self._encode = folder, persona, encode
         self._loaded: tuple[Any, Any] | None = None
         self._hints: Callable[[Sequence[str]], list[str]] | None = None
         self._quotes: QuoteGrammar | None = None
+        self._personas: Personas | None = None
 
     def reply(self, prompt: "Sequence[Message]", max_new_tokens: int) -> str:
         """A greedy reply."""
         from oldfriend.lm.generate import generate
+
+        model, tokenizer = self._ready()
+        asked = [self._hinted(prompt)]
+        allow = self._quotes.allow(asked) if self._quotes else None
+        return generate(model, tokenizer, asked, max_new_tokens=max_new_tokens, allow=allow)[0]
+
+    def drafts(
+        self,
+        prompt: "Sequence[Message]",
+        max_new_tokens: int,
+        count: int,
+        *,
+        temperature: float,
+        seed: int,
+    ) -> "list[Answer]":
+        """``count`` replies, the first greedy, each held to quotes of what stands in its prompt."""
+        from oldfriend.lm.drafts import draft
+
+        model, tokenizer = self._ready()
+        asked = self._hinted(prompt)
+        allow = self._quotes.allow([asked] * count) if self._quotes else None
+        return draft(
+            model, tokenizer, asked, count,
+            max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, allow=allow,
+        )  # fmt: skip
+
+    def _ready(self) -> tuple[Any, Any]:
+        """Model and tokenizer, loaded when first asked; MissingDataError if there is none."""
         from oldfriend.lm.model import load
 
         if not (self._folder / "config.json").is_file():
@@ -57,13 +113,19 @@ class FriendModel:
         if self._loaded is None:
             self._loaded = load(self._folder)
             self._prepare(self._loaded[1])
-        model, tokenizer = self._loaded
-        asked = [self._hinted(prompt)]
-        allow = self._quotes.allow(asked) if self._quotes else None
-        return generate(model, tokenizer, asked, max_new_tokens=max_new_tokens, allow=allow)[0]
+            if self._persona is not None:
+                from oldfriend.persona.serving import Personas
+
+                self._personas = Personas(*self._loaded)
+                self._personas.load(PERSONA, self._persona)
+                self._personas.select([PERSONA])
+        return self._loaded
 
     def _hinted(self, prompt: "Sequence[Message]") -> "list[Message]":
-        """The prompt with what each of the person's messages asks about behind it."""
+        """The prompt with what each of the person's messages asks about behind it, put to the
+        persona if there is one."""
+        if self._personas is not None:
+            prompt = self._personas.introduced(prompt, PERSONA)
         said = [message["content"] for message in prompt if message["role"] == "user"]
         hinted = iter(self._hints(said) if self._hints else said)
         return [m | {"content": next(hinted)} if m["role"] == "user" else m for m in prompt]
@@ -75,7 +137,7 @@ class FriendModel:
         from oldfriend.memory.store.minilm import MiniLM
 
         if head := intent.load(self._folder):
-            encode = MiniLM().encode
+            encode = self._encode or MiniLM().encode
             self._hints = lambda texts: head.hints(texts, encode)
             self._quotes = QuoteGrammar(tokenizer, head.topics)
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from oldfriend.agent.explain import Explanation
 from oldfriend.memory.store.dates import TimeExpression
 from oldfriend.memory.store.decide import Decision
 from oldfriend.memory.store.record import MemoryRecord
@@ -22,6 +23,11 @@ class Looked:
     records: tuple[MemoryRecord, ...]
 
 
+def unlooked(reason: str) -> Looked:
+    """Memory was not asked."""
+    return Looked((), None, Decision(False, 0.0, 0.0, (), reason), ())
+
+
 @dataclass(frozen=True)
 class Reply:
     """One turn of the friend's and everything behind it.
@@ -29,7 +35,7 @@ class Reply:
     ``quote``: the memory it stands on, as the model wrote it. ``memories``: the records it tells.
     ``noted``: what was remembered of the message, ``undone``: the notes that it took back, as they
     were. ``seconds`` by step. ``notices``: steps that
-    went another way than they should, in plain words.
+    went another way than they should, in plain words. ``why``: all other steps.
     """
 
     text: str
@@ -40,6 +46,7 @@ class Reply:
     seconds: dict[str, float] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     undone: tuple[MemoryRecord, ...] = ()
+    why: Explanation = field(default_factory=Explanation)
 
     @property
     def hits(self) -> tuple[Hit, ...]:
@@ -52,7 +59,7 @@ class Reply:
 
 @contextmanager
 def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    """Note how long ``step`` takes."""
+    """Note how long ``step`` takes, all times together."""
     began = perf_counter()
     yield
-    seconds[step] = perf_counter() - began
+    seconds[step] = seconds.get(step, 0.0) + perf_counter() - began

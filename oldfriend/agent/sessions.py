@@ -14,6 +14,9 @@ from oldfriend.memory.store.periods import comparable
 from oldfriend.memory.store.record import MemoryRecord
 from oldfriend.memory.store.user import UserMemory
 
+# Why a turn is put away that was said in danger: it is kept, and never brought up.
+QUIET = "said in danger: kept, and never brought up"
+
 
 @dataclass
 class Session:
@@ -77,6 +80,7 @@ def _resumed(name: str, said: Sequence[MemoryRecord]) -> Session:
             quote=r.value,
         )
         for r in ordered
+        if r.archived != QUIET
     ]
     last = max(comparable(r.created_at) for r in ordered)
     behind = max((r.source.turn for r in ordered if r.source), default=-1) + 1

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from oldfriend.lm.chat import Message, render_prompt, stop_ids
-from oldfriend.lm.generate import Answer, answer_of
+from oldfriend.lm.generate import Allow, Answer, answer_of
 
 
 @torch.no_grad()
@@ -22,11 +22,13 @@ def draft(
     temperature: float = 0.8,
     top_p: float = 0.95,
     seed: int = 0,
+    allow: Allow | None = None,
 ) -> list[Answer]:
     """``count`` answers: the first greedy, the others sampled from the nucleus (arXiv:1904.09751).
 
     The prompt runs through the model once; its cache is then handed to every draft. Same seed,
-    same drafts. Log-probabilities are those of the model at temperature 1.
+    same drafts. ``allow`` narrows every step of a draft to the ids it returns for its number.
+    Log-probabilities are those of the model at temperature 1, constraint aside.
     """
     text = render_prompt(tokenizer, prompt)
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -43,7 +45,8 @@ def draft(
         tokens: list[Tensor] = []
         logprobs: list[Tensor] = []
         for _ in range(max_new_tokens):
-            next_N = _choose(logits_NV, temperature, top_p, generator)
+            left_NV = _narrowed(logits_NV, tokens, allow) if allow else logits_NV
+            next_N = _choose(left_NV, temperature, top_p, generator)
             tokens.append(next_N)
             logprobs.append(logits_NV.log_softmax(-1).gather(1, next_N[:, None])[:, 0])
             done_N |= torch.isin(next_N, stops)
@@ -52,6 +55,18 @@ def draft(
             logits = model(next_N[:, None], past_key_values=cache, use_cache=True).logits
             logits_NV = logits[:, -1].float()
     return _answers(tokenizer, torch.stack(tokens, 1), torch.stack(logprobs, 1), stops.tolist())
+
+
+def _narrowed(logits_NV: Tensor, tokens: Sequence[Tensor], allow: Allow) -> Tensor:
+    """Rules out what ``allow`` does not name after the ``tokens`` of each draft so far."""
+    written = torch.stack(list(tokens), 1).tolist() if tokens else [[] for _ in logits_NV]
+    left_NV = logits_NV.clone()
+    for row, ids in enumerate(written):
+        allowed = allow(row, ids)
+        if allowed is not None:
+            left_NV[row] = -torch.inf
+            left_NV[row, allowed] = logits_NV[row, allowed]
+    return left_NV
 
 
 def _choose(

@@ -59,7 +59,8 @@ def test_what_is_told_is_noted_and_answered_with_its_source(table: Table) -> Non
     assert "memory needed" in answer.decision.reason
     best = next(hit for hit in answer.hits if hit.record.id == note.id)
     assert best.score == pytest.approx(sum(best.parts.values()), abs=1e-4)
-    assert set(answer.seconds) == {"session", "search", "decide", "speak", "note", "remember"}
+    steps = {"session", "danger", "search", "decide", "feel", "choose", "speak", "note", "remember"}
+    assert set(answer.seconds) == steps
     kept = table.friend.memory("ada").get(note.id)
     assert kept and kept.strength == 2 and kept.last_recalled == table.now
 
@@ -246,7 +247,7 @@ def test_without_models_it_says_so_and_still_remembers(tmp_path: Path) -> None:
     with Friend.open(tmp_path / "memory", tmp_path / "none", encoder="hash") as friend:
         reply = friend.turn("ada", "My cat is called Miro.", now=START)
         assert reply.text == grounded.LISTENING
-        assert len(reply.notices) == 2
+        assert len(reply.notices) == 3
         assert all("dvc repro" in notice for notice in reply.notices)
         assert friend.memory("ada").records(("turn",))[0].text == "My cat is called Miro."
 
@@ -284,7 +285,8 @@ def test_with_real_models_and_a_persons_own_adapter(tiny: Path, tmp_path: Path) 
         for user, slot in (("ada", "pet_name"), ("ben", "home_city")):
             reply = friend.turn(user, "my cat is called Miro", now=START)
             assert reply.text
-            assert not any("dvc repro" in notice for notice in reply.notices)
+            missing = [notice for notice in reply.notices if "dvc repro" in notice]
+            assert ["empathy" in notice for notice in missing] == [True]
             for note in reply.noted:
                 assert note.slot == slot
                 assert note.source and note.value in "my cat is called Miro"

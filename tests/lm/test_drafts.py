@@ -56,3 +56,17 @@ def test_probabilities_are_those_of_the_whole_text(
             logits_LV = model(torch.tensor([asked + list(answer.ids)])).logits[0].log_softmax(-1)
         wanted = [float(logits_LV[len(asked) - 1 + i, t]) for i, t in enumerate(answer.ids)]
         assert answer.logprobs == pytest.approx(wanted, abs=1e-5)
+
+
+def test_each_draft_keeps_to_what_it_is_allowed(
+    model: Any, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    few = {0: [5], 2: [7, 9]}  # the others are free
+
+    def allow(row: int, ids: list[int]) -> list[int] | None:
+        return few.get(row) if len(ids) < 3 else None
+
+    free, narrowed = drafts(model, tokenizer), drafts(model, tokenizer, allow=allow)
+    assert narrowed[0].ids[:3] == (5, 5, 5)
+    assert set(narrowed[2].ids[:3]) <= {7, 9}
+    assert drafts(model, tokenizer, allow=lambda row, ids: None) == free
