@@ -68,6 +68,41 @@ def test_rows_that_come_and_go_do_not_disturb_each_other(name: str) -> None:
     assert len(sizes) < sum(lengths), "fewer steps than tokens"
 
 
+def test_a_prompt_that_several_share_is_read_once() -> None:
+    model, tokenizer = tiny("lfm2")
+    read: list[int] = []
+    (one,) = prompts(1)
+    engine = Engine(model, tokenizer, autocast=False)
+    hook = model.register_forward_pre_hook(
+        lambda _, args, given: read.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    futures = [engine.submit(Wanted(one, 9, seed=n)) for n in range(4)]
+    texts = {future.result(60).text for future in futures}
+    hook.remove()
+    engine.close()
+    assert texts == {alone(model, tokenizer, one, 9)}
+    length = len(tokenizer(render_prompt(tokenizer, one), add_special_tokens=False)["input_ids"])
+    assert length > 4
+    # The first may have begun before the others came; those are read together, once.
+    assert {size for size in read if size > 4} == {length} and read.count(length) <= 2
+
+
+@torch.no_grad()
+def test_probabilities_are_the_models_own() -> None:
+    model, tokenizer = tiny("lfm2")
+    engine = Engine(model, tokenizer, autocast=False)
+    asked = prompts(3)
+    futures = [engine.submit(Wanted(p, 6, temperature=0.7, seed=n)) for n, p in enumerate(asked)]
+    for prompt, future in zip(asked, futures, strict=True):
+        got = future.result(60).answer
+        text = render_prompt(tokenizer, prompt)
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        logits = model(torch.tensor([[*ids, *got.ids]])).logits[0, len(ids) - 1 : -1]
+        wanted = logits.log_softmax(-1).gather(1, torch.tensor(got.ids)[:, None])[:, 0]
+        assert got.logprobs == pytest.approx(wanted.tolist(), abs=1e-3)
+    engine.close()
+
+
 def test_the_same_seed_gives_the_same_sample_whoever_is_beside_it() -> None:
     model, tokenizer = tiny("lfm2")
     (asked,) = prompts(1)

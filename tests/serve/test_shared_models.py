@@ -58,6 +58,24 @@ def test_a_wish_is_its_own_turns_only(folder: Path) -> None:
     voice.close()
 
 
+def test_drafts_share_their_prompt_and_begin_with_the_likeliest(folder: Path) -> None:
+    sizes: list[int] = []
+    voice = SharedVoice(folder, seen=sizes.append)
+    greedy = voice.reply(ask(1), 10)
+    sizes.clear()
+    drafts = voice.drafts(ask(1), 10, 4, temperature=1.5, seed=3)
+    assert drafts[0].text == greedy and len(drafts) == 4 and len(set(drafts)) > 1
+    assert all(len(d.logprobs) == len(d.ids) > 0 >= max(d.logprobs) for d in drafts)
+    assert drafts == voice.drafts(ask(1), 10, 4, temperature=1.5, seed=3)
+    assert max(sizes) > 1
+    wish = Wishes(temperature=0.0, drafts=6)
+    token = WISHES.set(wish)
+    assert {d.text for d in voice.drafts(ask(1), 10, 2, temperature=1.5, seed=3)} == {greedy}
+    WISHES.reset(token)
+    assert len(wish.others) == 4
+    voice.close()
+
+
 def test_without_a_model_it_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="dvc repro"):
         SharedVoice(tmp_path / "none").reply(ask(1), 10)

@@ -20,6 +20,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from oldfriend.errors import InputError
 from oldfriend.lm.chat import Message, render_prompt, stop_ids
+from oldfriend.lm.generate import Answer, answer_of
 
 Allow = Callable[[list[int]], list[int] | None]  # ids so far -> ids allowed next, None for any
 
@@ -40,10 +41,17 @@ class Wanted:
 class Written:
     """An answer. ``cut``: it was as long as allowed and had not ended."""
 
-    text: str
+    answer: Answer
     prompt_tokens: int
-    tokens: int
     cut: bool
+
+    @property
+    def text(self) -> str:
+        return self.answer.text
+
+    @property
+    def tokens(self) -> int:
+        return len(self.answer.ids)
 
 
 @dataclass
@@ -53,6 +61,7 @@ class _Row:
     future: "Future[Written]"
     generator: torch.Generator
     written: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
     error: BaseException | None = None
 
 
@@ -145,8 +154,8 @@ class Engine:
 
     def _answer(self, row: _Row) -> Written:
         cut = row.written[-1] not in self._stops
-        text = self._tokenizer.decode(row.written, skip_special_tokens=True).strip()
-        return Written(text, len(row.ids), len(row.written), cut)
+        answer = answer_of(self._tokenizer, row.written, row.logprobs)
+        return Written(answer, len(row.ids), cut)
 
 
 class _Batch:
@@ -160,14 +169,21 @@ class _Batch:
         self._logits_BV: Any = None
 
     def join(self, rows: list[_Row]) -> None:
-        """Run the prompts of ``rows`` through the model and put them beside the others."""
-        width, device = max(len(row.ids) for row in rows), self._model.device
-        ids = [[self._pad] * (width - len(row.ids)) + row.ids for row in rows]
+        """Run the prompts of ``rows`` through the model and put them beside the others. A prompt
+        that several rows share is read once."""
+        device, prompts = self._model.device, list({tuple(row.ids): None for row in rows})
+        width = max(map(len, prompts))
+        ids = [[self._pad] * (width - len(prompt)) + [*prompt] for prompt in prompts]
         ids_BL = torch.tensor(ids, device=device)
-        lengths = torch.tensor([len(row.ids) for row in rows], device=device)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
         mask_BL = (torch.arange(width, device=device) >= width - lengths[:, None]).long()
         cache = new_cache(self._model.config)
         logits_BV = self._run(ids_BL, mask_BL, cache)
+        if len(prompts) < len(rows):
+            places = {prompt: place for place, prompt in enumerate(prompts)}
+            of = torch.tensor([places[tuple(row.ids)] for row in rows], device=device)
+            select(cache, of, width)
+            mask_BL, logits_BV = mask_BL[of], logits_BV[of]
         if not self.rows:
             self._cache, self._mask_BL, self._logits_BV = cache, mask_BL, logits_BV
         else:
@@ -181,6 +197,7 @@ class _Batch:
     def step(self) -> list[_Row]:
         """Give every row a token; the rows whose answers have ended, which leave."""
         stay, likeliest = [], self._logits_BV.argmax(-1).tolist()
+        total_B = self._logits_BV.logsumexp(-1)
         for place, row in enumerate(self.rows):
             try:
                 chosen = self._choose(row, self._logits_BV[place])
@@ -188,6 +205,8 @@ class _Batch:
             except Exception as error:  # of this row's own constraint; the others go on
                 row.error = error
                 continue
+            logit = self._logits_BV[place, row.written[-1]]
+            row.logprobs.append(float(logit - total_B[place]))
             ended = row.written[-1] in self._stops
             if not ended and len(row.written) < row.wanted.max_new_tokens:
                 stay.append(place)
@@ -236,12 +255,7 @@ class _Batch:
         self._mask_BL = self._mask_BL[kept]
         width = int(self._mask_BL.sum(1).max())
         self._mask_BL = self._mask_BL[:, -width:]
-        for layer in self._cache.layers:
-            for place, states in _conv_states(layer):
-                layer.conv_states[place] = states[kept]
-            if getattr(layer, "keys", None) is not None:
-                layer.keys = layer.keys[kept][..., -width:, :]
-                layer.values = layer.values[kept][..., -width:, :]
+        select(self._cache, kept, width)
 
 
 def new_cache(config: Any) -> DynamicCache:
@@ -249,6 +263,16 @@ def new_cache(config: Any) -> DynamicCache:
     that rows of different ages can stand side by side."""
     convolves = "conv" in (getattr(config, "layer_types", None) or ())
     return DynamicCache(config=config) if convolves else DynamicCache()
+
+
+def select(cache: Any, rows_B: Tensor, width: int) -> None:
+    """Make ``cache`` hold these of its rows, in this order, and the last ``width`` positions."""
+    for layer in cache.layers:
+        for place, states in _conv_states(layer):
+            layer.conv_states[place] = states[rows_B]
+        if getattr(layer, "keys", None) is not None:
+            layer.keys = layer.keys[rows_B][..., -width:, :]
+            layer.values = layer.values[rows_B][..., -width:, :]
 
 
 def put_beside(cache: Any, other: Any, width: int) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -16,6 +17,7 @@ from oldfriend.memory.store.embed import Cached, Embedder, Vectors
 if TYPE_CHECKING:  # these import torch
     from oldfriend.app.serve.engine import Engine, Wanted
     from oldfriend.lm.chat import Message
+    from oldfriend.lm.generate import Answer
     from oldfriend.memory.extract import Summarizer
     from oldfriend.memory.notes import Note, SlotType
 
@@ -51,27 +53,59 @@ class SharedVoice(FriendModel):
 
     def reply(self, prompt: "Sequence[Message]", max_new_tokens: int) -> str:
         """A reply as the request under way wishes it; greedy if it wishes nothing."""
+        if self.engine() is None:
+            return super().reply(prompt, max_new_tokens)  # which says what is missing
+        wish = wishes()
+        first = wish.temperature or 0.0
+        return self._written(prompt, max_new_tokens, 1, first, wish.temperature or VARIED, 0)[
+            0
+        ].text
+
+    def drafts(
+        self,
+        prompt: "Sequence[Message]",
+        max_new_tokens: int,
+        count: int,
+        *,
+        temperature: float,
+        seed: int,
+    ) -> "list[Answer]":
+        """``count`` replies, the first greedy, the others as warm as the request wishes."""
+        if self.engine() is None:
+            self.reply(prompt, max_new_tokens)
+        wish = wishes()
+        warm = temperature if wish.temperature is None else wish.temperature
+        return self._written(prompt, max_new_tokens, count, 0.0, warm, seed)
+
+    def _written(
+        self,
+        prompt: "Sequence[Message]",
+        max_new_tokens: int,
+        count: int,
+        first: float,
+        warm: float,
+        seed: int,
+    ) -> "list[Answer]":
+        """``count`` answers; more, if the request wishes more, are left in its wishes."""
         from oldfriend.app.serve.engine import Wanted
 
-        engine = self.engine()
-        if engine is None:
-            return super().reply(prompt, max_new_tokens)  # which says what is missing
-        asked, wish = self._hinted(prompt), wishes()
-        most, first = wish.most(max_new_tokens), wish.temperature or 0.0
+        engine, asked, wish = self.engine(), self._hinted(prompt), wishes()
+        assert engine is not None
+        most = wish.most(max_new_tokens)
+        allow = self._quotes.allow([asked] * max(count, wish.drafts)) if self._quotes else None
 
-        def wanted(number: int) -> "Wanted":
-            warm = first if number == 0 else wish.temperature or VARIED
-            allow = self._quotes.allow([asked]) if self._quotes else None
-            narrow = (lambda ids: allow(0, ids)) if allow else None
-            return Wanted(asked, most, warm, wish.top_p, wish.seed + number, narrow)
+        def wanted(n: int) -> "Wanted":
+            narrow = partial(allow, n) if allow else None
+            heat = first if n == 0 else warm
+            return Wanted(asked, most, heat, wish.top_p, wish.seed + seed + n, narrow)
 
-        futures = [engine.submit(wanted(number)) for number in range(wish.drafts)]
+        futures = [engine.submit(wanted(n)) for n in range(max(count, wish.drafts))]
         written = [future.result() for future in futures]
         wish.prompt_tokens += written[0].prompt_tokens
         wish.tokens += sum(one.tokens for one in written)
-        wish.others = [one.text for one in written[1:]]
+        wish.others = [one.text for one in written[count:]]
         wish.cut = written[0].cut
-        return written[0].text
+        return [one.answer for one in written[:count]]
 
     def engine(self) -> "Engine | None":
         """The engine on the loaded model; None if there is no model."""

@@ -92,7 +92,7 @@ function behind(why) {
     ...why.notices,
     Object.entries(why.seconds).map(([step, s]) => `${step} ${Math.round(1000 * s)} ms`).join(", "),
   ];
-  log.append(make("details", { className: "why" }, make("summary", { text: "Why I said that" }),
+  log.append(make("details", { className: "why", on: { toggle: down } }, make("summary", { text: "Why I said that" }),
     make("ul", {}, ...lines.map((line) => make("li", { text: line })))));
   down();
 }
