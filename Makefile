@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check ui doctor bench clean
+.PHONY: repro test check ui flows-demo doctor bench clean
 repro: $(INSTALLED)
 	dvc repro
 	oldfriend report
@@ -19,7 +19,10 @@ check: $(INSTALLED)
 	mypy
 
 ui: $(INSTALLED)
-	oldfriend ui
+	python -m flows.ui
+
+flows-demo: $(INSTALLED)
+	python -m flows.demo
 
 doctor: $(INSTALLED)
 	oldfriend doctor

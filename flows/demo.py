@@ -52,15 +52,15 @@ def main(
                     log = home / f"{command[0]}.log"
                     up.enter_context(services.service(command, env=env, log=log, answers=answers))
             with _timed("pools, limits, automations and deployments"):
-                services.set_up(env)
+                services.run(["flows.setup"], env)
             for number in range(workers):
                 worker = services.worker("cpu", f"cpu-{number}")
                 log = home / f"worker-{number}.log"
                 up.enter_context(services.service(worker, env=env, log=log))
             with _timed("the run"):
                 what = {"preset": preset, "spread": spread, "branch": branch}
-                run = ["deployment", "run", "pipeline/pipeline", "--params", json.dumps(what)]
-                services.prefect(env, *run, "--watch", shown=True)
+                run = ["prefect", "deployment", "run", "pipeline/pipeline", "--watch"]
+                services.run([*run, "--params", json.dumps(what)], env, shown=True)
         print(
             f"\nIts parameters, metrics and dvc.lock: git diff HEAD {branch}; make ui shows it all"
         )

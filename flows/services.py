@@ -21,8 +21,6 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-POOLS = ("cpu", "gpu", "home")
-LOST_WORKERS = Path(__file__).with_name("lost-workers.yaml")
 PATIENCE = 600.0  # seconds for a service to answer; a first start fills a database
 
 
@@ -71,26 +69,15 @@ def worker(pool: str, name: str) -> list[str]:
     return ["prefect", "worker", "start", "--pool", pool, "--name", name, "--type", "process"]
 
 
-def set_up(env: Mapping[str, str]) -> None:
-    """Pools, the GPU limit, what to do about lost workers, and the deployments of prefect.yaml."""
-    for pool in POOLS:
-        prefect(env, "work-pool", "create", pool, "--type", "process", "--overwrite")
-    if "gpu" not in prefect(env, "gcl", "ls"):
-        prefect(env, "gcl", "create", "gpu", "--limit", "1")
-    if "lost-in-a-run" not in prefect(env, "automation", "ls"):
-        prefect(env, "automation", "create", "--from-file", str(LOST_WORKERS))
-    prefect(env, "--no-prompt", "deploy", "--all")
-
-
-def prefect(env: Mapping[str, str], *arguments: str, shown: bool = False) -> str:
-    """Run a Prefect command; what it said. Raises OldFriendError with that if it failed."""
-    command, out = [sys.executable, "-m", "prefect", *arguments], None if shown else subprocess.PIPE
+def run(command: list[str], env: Mapping[str, str], *, shown: bool = False) -> None:
+    """Run ``python -m COMMAND`` to its end. Raises OldFriendError with its words if it failed."""
+    out = None if shown else subprocess.PIPE
     done = subprocess.run(
-        command, env=dict(env), stdout=out, stderr=subprocess.STDOUT, text=True, check=False
-    )
+        [sys.executable, "-m", *command],
+        env=dict(env), stdout=out, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
     if done.returncode:
-        raise OldFriendError(f"prefect {' '.join(arguments[:2])} failed: {done.stdout or ''}")
-    return done.stdout or ""
+        raise OldFriendError(f"{' '.join(command[:3])} failed: {done.stdout or ''}")
 
 
 def free_port() -> int:

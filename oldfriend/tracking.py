@@ -121,15 +121,18 @@ def _record_pipeline(stage: str, params: Params) -> None:
 
 def _register(stage: str, model: Path) -> None:
     """Name the model in the registry; its bytes stay with DVC."""
+    tags = {"dvc.path": str(model), "dvc.hash": _hash(model), "stage": stage}
+    _name_version(f"oldfriend-{model.name}", "candidate", tags)
+
+
+def _name_version(name: str, alias: str, tags: dict[str, str]) -> str:
+    """A new version of ``name``, made by the active run, which takes ``alias``; its number."""
     mlflow = _mlflow()
-    name = f"oldfriend-{model.name}"
-    external = mlflow.create_external_model(
-        name=model.name,
-        source_run_id=mlflow.active_run().info.run_id,
-        tags={"dvc.path": str(model), "dvc.hash": _hash(model), "stage": stage},
-    )
-    version = mlflow.register_model(external.model_uri, name)
-    mlflow.MlflowClient().set_registered_model_alias(name, "candidate", version.version)
+    run = mlflow.active_run().info.run_id
+    model = mlflow.create_external_model(name=name, source_run_id=run, tags=tags)
+    version = mlflow.register_model(model.model_uri, name, tags=tags | {"run": run}).version
+    mlflow.MlflowClient().set_registered_model_alias(name, alias, version)
+    return str(version)
 
 
 CHAMPION = "oldfriend"  # registered model: all models of a pipeline together, alias `champion`
@@ -162,15 +165,22 @@ def champion() -> Champion | None:
 def crown(metrics: dict[str, float], outputs: dict[str, str], why: str) -> Champion:
     """Make what has these ``metrics`` and ``outputs`` the champion; ``why`` goes on record."""
     mlflow, last = _mlflow(), champion()
+    before = last.version if last else ""
     mlflow.set_experiment("oldfriend/champion")
     tags = {"git.commit": _commit(), "why": why} | {f"out.{k}": v for k, v in outputs.items()}
-    with mlflow.start_run(tags=tags) as run:
+    with mlflow.start_run(tags=tags):
         mlflow.log_metrics(metrics)
-        model = mlflow.create_external_model(name=CHAMPION, source_run_id=run.info.run_id)
-    about = {"run": run.info.run_id, "before": last.version if last else ""}
-    version = mlflow.register_model(model.model_uri, CHAMPION, tags=about).version
-    mlflow.MlflowClient().set_registered_model_alias(CHAMPION, "champion", version)
-    return Champion(version, metrics, outputs, about["before"])
+        version = _name_version(CHAMPION, "champion", {"before": before})
+    return Champion(version, metrics, outputs, before)
+
+
+def enroll(key: str, metrics: dict[str, float]) -> None:
+    """Record new readers of the person with this key (never a name), and what they are worth."""
+    mlflow = _mlflow()
+    mlflow.set_experiment("oldfriend/personalize")
+    with mlflow.start_run():
+        mlflow.log_metrics(metrics)
+        _name_version(f"oldfriend-user-{key}", "champion", {})
 
 
 def dethrone() -> Champion:
@@ -179,9 +189,7 @@ def dethrone() -> Champion:
     if now is None or not now.before:
         raise MissingDataError("there is no earlier champion; see: oldfriend promote")
     _mlflow().MlflowClient().set_registered_model_alias(CHAMPION, "champion", now.before)
-    back = champion()
-    assert back is not None
-    return back
+    return champion() or now
 
 
 def _mlflow() -> Any:
@@ -285,17 +293,3 @@ def _figure(name: str, rows: list[Row]) -> Any:
 def _complain(text: str, code: int) -> int:
     print(f"error: {text}", file=sys.stderr)
     return code
-
-
-def serve_ui(port: int) -> int:
-    """Run the MLflow page on loopback until Ctrl-C; return its exit code."""
-    _mlflow()
-    store = os.environ["MLFLOW_TRACKING_URI"]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, *options]
-    print(f"MLflow: http://127.0.0.1:{port}", file=sys.stderr)
-    quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    try:
-        return subprocess.run(command, env=quiet, check=False).returncode
-    except KeyboardInterrupt:
-        return 0

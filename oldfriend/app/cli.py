@@ -126,9 +126,9 @@ def rollback() -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
     """Open MLflow on the local store; Ctrl-C stops it."""
-    from oldfriend.tracking import serve_ui
+    from oldfriend.app.ui import serve
 
-    raise typer.Exit(serve_ui(port))
+    raise typer.Exit(serve(port))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import pytest
 from real_services import Server, alive, flow
 from tiny_project import ALL, DVC_YAML, ROOT, dvc, git, locked, set_params, write_project
 
-from flows import services
+from flows import services, setup
 
 pytestmark = pytest.mark.slow
 BUCKET = "runs"
@@ -77,15 +77,14 @@ def test_a_run_goes_on_where_another_worker_died(
     server: Server, origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = tmp_path / "lost-workers.yaml"  # as it is, with less patience
-    text = services.LOST_WORKERS.read_text(encoding="utf-8")
+    text = setup.LOST_WORKERS.read_text(encoding="utf-8")
     lost.write_text(text.replace("within: 75", "within: 40"), encoding="utf-8")
-    monkeypatch.setattr(services, "LOST_WORKERS", lost)
     git(tmp_path, "clone", "--quiet", origin.as_uri(), "caller")
     homes = [tmp_path / "a", tmp_path / "b"]
     machines = {home: settings(server, origin, home) for home in homes}
     caller = settings(server, origin, tmp_path / "c")
     monkeypatch.chdir(tmp_path / "caller")
-    services.set_up(caller)
+    services.run(["flows.setup", "--lost-workers", str(lost)], caller)
     with ExitStack() as up:
         for env in machines.values():
             up.enter_context(worker(env))
@@ -109,7 +108,7 @@ def wait_for_any(homes: list[Path], name: str, process: "Popen[str]") -> Path:
     until = time.monotonic() + 900
     while True:
         for home in homes:
-            if any(home.rglob(name)):
+            if any(home.glob(f"*/*/{name}")):  # of a run, its clone
                 return home
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until, f"{name} never came"
