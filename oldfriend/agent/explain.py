@@ -27,6 +27,7 @@ class Tried:
     verdict: "Verdict | None" = None
     sure: float = 1.0
     score: float = 0.0
+    strategy: str = ""
 
     @property
     def reason(self) -> str:
@@ -71,7 +72,8 @@ class Explanation:
             yield f"persona: {self.persona}"
         for place, draft in enumerate(self.drafts):
             mark = "said" if place == self.chosen else f"draft {place + 1}"
-            of = "of the card" if draft.source == "card" else f"batch {draft.round + 1}"
+            way = draft.strategy.replace("_", " ")
+            of = f"{way} of the card" if draft.source == "card" else f"batch {draft.round + 1}"
             score = f", {draft.score:.2f}" if draft.verdict else ""
             why = f" ({draft.reason})" if draft.reason else ""
             yield f"{mark}, {of}{score}: {draft.text}{why}"

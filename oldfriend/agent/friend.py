@@ -7,6 +7,7 @@ recalled text nor of the friend's own words.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
@@ -18,14 +19,13 @@ from oldfriend.agent.explain import Explanation
 from oldfriend.agent.heart import SHARED, Heart
 from oldfriend.agent.models import FriendModel, NoteTaker, Reader, Voice, adapter
 from oldfriend.agent.noting import Place
-from oldfriend.agent.persona import Persona
 from oldfriend.agent.remembering import heard, keep_quiet, remember
 from oldfriend.agent.reply import Looked, Reply, timed, unlooked
 from oldfriend.agent.sessions import Session, close_session, open_session
 from oldfriend.agent.settings import FriendParams
 from oldfriend.agent.speaking import Scene, answer
+from oldfriend.corpus.schema import Turn
 from oldfriend.empathy.crisis import Alarm
-from oldfriend.empathy.crisis_answers import Resources
 from oldfriend.errors import InputError, MissingDataError
 from oldfriend.memory.store import forgetting
 from oldfriend.memory.store.dates import resolve
@@ -89,12 +89,9 @@ class Friend:
         ``resources``: a YAML file of those whom somebody in danger can turn to.
         """
         vectors, folder = embedder(encoder), Path(models)
-        who = Persona.read(card) if card else None
-        help_ = Resources.load(resources) if resources else None
-        heart = Heart.open(folder / "empathy", vectors, resources=help_, persona=who)
+        heart = Heart.open(folder / "empathy", vectors, resources=resources, card=card)
         pool = MemoryPool.open(Path(memory), vectors, url=url, api_key=api_key)
         encode = vectors.encode if vectors.id.startswith(SHARED) else None
-        adapter = adapter if params is None or params.persona else None
         voice = FriendModel(folder / "friend", persona=adapter, encode=encode)
         reader = NoteTaker(folder)
         return cls(pool, vectors, voice, reader, models=folder, params=params, heart=heart)
@@ -111,7 +108,6 @@ class Friend:
         with self._turn:
             text, now = self._read(text), _clock(now)
             memory, seconds = self.pool.of(user), dict[str, float]()
-            notices = list(self._heart.notices)
             with timed(seconds, "session"):
                 session = self._session(memory, now)
             with timed(seconds, "danger"):
@@ -119,31 +115,34 @@ class Friend:
             if alarm and alarm.sure:
                 if say:
                     say(alarm.answer)
-                return self._in_danger(memory, session, text, alarm, now, seconds)
-            looked = self._look(memory, text, now, seconds)
-            with timed(seconds, "feel"):
-                mood = moods.read(memory.state, user)
-                felt = self._heart.feel(text, mood, now, self.params)
-            talk = (*session.talk, heard(text, felt))
-            scene = Scene(user, memory.state, talk, looked, felt, alarm, now)
-            said, why = answer(
-                self._voice, self._heart, self._encoder.encode, scene, self.params, seconds, notices
-            )
+                with timed(seconds, "remember"):
+                    keep_quiet(memory, session, text, alarm.answer, now)
+                return _in_danger(alarm, seconds)
+            scene, reply = self._answer(memory, session.talk, text, alarm, now, seconds)
             if say:
-                say(said.text)
+                say(reply.text)
+            notices = list(reply.notices)
             with timed(seconds, "note"):
                 noted = self._notes(memory, session, text, now, notices)
             with timed(seconds, "remember"):
-                new, undone = remember(memory, session, scene, said, why, noted)
+                new, undone = remember(memory, session, scene, reply, noted)
             if self.pool.behind:
                 notices.append(
                     f"the memory server does not answer: {self.pool.behind} entries wait in the "
                     "journal, and memories are found by words alone"
                 )
-            told = said.memories
-            return Reply(
-                said.text, said.quote, looked, told, new, seconds, tuple(notices), undone, why
-            )
+            return replace(reply, noted=new, undone=undone, notices=tuple(notices))
+
+    def would_say(
+        self, user: str, text: str, *, talk: Sequence[Turn] = (), now: datetime | None = None
+    ) -> Reply:
+        """The answer to ``text`` after ``talk``, without remembering any of it."""
+        with self._turn:
+            text, now, seconds = self._read(text), _clock(now), dict[str, float]()
+            alarm = self._heart.alarm(text)
+            if alarm and alarm.sure:
+                return _in_danger(alarm, seconds)
+            return self._answer(self.pool.of(user), talk, text, alarm, now, seconds)[1]
 
     def look(self, user: str, text: str, *, now: datetime | None = None) -> Looked:
         """What memory would say to ``text``, without saying or remembering anything."""
@@ -234,15 +233,37 @@ class Friend:
             session = self._sessions[memory.user] = open_session(memory, now, self.params)
         return session
 
+    def _answer(
+        self,
+        memory: UserMemory,
+        talk: Sequence[Turn],
+        text: str,
+        alarm: Alarm | None,
+        now: datetime,
+        seconds: dict[str, float],
+    ) -> tuple[Scene, Reply]:
+        notices = list(self._heart.notices)
+        looked = self._look(memory, text, now, seconds)
+        with timed(seconds, "feel"):
+            mood = moods.read(memory.state, memory.user)
+            felt = self._heart.feel(text, mood, now, self.params)
+        talk = (*talk, heard(text, felt))
+        scene = Scene(memory.user, memory.state, talk, looked, felt, alarm, now)
+        encode = self._encoder.encode
+        said, why = answer(self._voice, self._heart, encode, scene, self.params, seconds, notices)
+        return scene, Reply(
+            said.text, said.quote, looked, said.memories,
+            seconds=seconds, notices=tuple(notices), why=why,
+        )  # fmt: skip
+
     def _look(
         self, memory: UserMemory, text: str, now: datetime, seconds: dict[str, float]
     ) -> Looked:
         state, params = memory.state, self.params
-        if not params.recall:
-            return unlooked("memory is switched off")
+        query = Query(text, params.hits, now, noting.USER, KINDS)
         with timed(seconds, "search"):
-            query = Query(text, params.hits, now, noting.USER, KINDS)
-            hits = grounded.usable(state, self._retriever.search(memory, query))
+            found = self._retriever.search(memory, query) if params.recall else []
+            hits = grounded.usable(state, found)
         with timed(seconds, "decide"):
             asked = resolve(text, now, otherwise="past")
             about_life = personal(self._encoder, text)
@@ -263,20 +284,11 @@ class Friend:
         made = (noting.note_record(place, text, note, slot, memory.state) for note, slot in read)
         return [record for record in made if record]
 
-    def _in_danger(
-        self,
-        memory: UserMemory,
-        session: Session,
-        text: str,
-        alarm: Alarm,
-        now: datetime,
-        seconds: dict[str, float],
-    ) -> Reply:
-        """Nothing else of a turn is done: no notes, no look into memory, nothing generated."""
-        with timed(seconds, "remember"):
-            keep_quiet(memory, session, text, alarm.answer, now)
-        why = Explanation(alarm, because="danger comes before everything else")
-        return Reply(alarm.answer, "", unlooked("there is danger"), seconds=seconds, why=why)
+
+def _in_danger(alarm: Alarm, seconds: dict[str, float]) -> Reply:
+    """Nothing else of a turn is done: no notes, no look into memory, nothing generated."""
+    why = Explanation(alarm, because="danger comes before everything else")
+    return Reply(alarm.answer, "", unlooked("there is danger"), seconds=seconds, why=why)
 
 
 def _clock(now: datetime | None) -> datetime:

@@ -71,24 +71,28 @@ class Heart:
         folder: Path,
         encoder: Embedder,
         *,
-        resources: Resources | None = None,
-        persona: "Persona | None" = None,
+        resources: Path | None = None,
+        card: Path | None = None,
     ) -> "Heart":
-        """The heart that `dvc repro empathy` trained into ``folder``, as far as it is there; danger
-        is answered with the deployer's ``resources``. Reads each text once with memory's
-        ``encoder`` if that is the one it was trained on."""
+        """The heart that `dvc repro empathy` trained into ``folder``, as far as it is there, of the
+        persona on a ``card``. Danger is answered with the ``resources`` of the deployer's YAML
+        file. Reads each text once with memory's ``encoder`` if that is the one it was trained
+        on."""
+        from oldfriend.agent.persona import Persona
         from oldfriend.empathy.models import Empathy
 
+        persona = Persona.read(card) if card else None
+        lines = Resources.load(resources) if resources else None
         try:
             empathy = Empathy.load(folder)
         except MissingDataError as error:
             told = (
                 f"{error}. Danger is heard by set words alone; feelings and drafts are not judged"
             )
-            return cls(Crisis(resources), persona=persona, notices=[told])
+            return cls(Crisis(lines), persona=persona, notices=[told])
         if encoder.id.startswith(SHARED):
             empathy.encoder = _Shared(encoder)
-        crisis, judge = empathy.crisis(resources), empathy.judge
+        crisis, judge = empathy.crisis(lines), empathy.judge
         notices = [notice for notice in (crisis.notice, judge.notice) if notice]
         return cls(crisis, empathy.emotion, empathy.strategist, judge, persona, notices)
 

@@ -6,10 +6,13 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Self
 
+from oldfriend.empathy.rules import allowed
 from oldfriend.empathy.strategies import PLAYFUL, Strategy
 from oldfriend.errors import InputError
 
 if TYPE_CHECKING:
+    from oldfriend.empathy.context import Choice
+    from oldfriend.empathy.emotion import Feelings
     from oldfriend.empathy.judge import Character as Judged
     from oldfriend.persona.character import Character, Topic
 
@@ -24,7 +27,8 @@ TOPICS: dict[Strategy, "Topic"] = {
     "teasing": "tease",
     "question": "curiosity",
 }
-GLAD: dict[Strategy, "Topic"] = {"affirmation": "celebrate", "reflection_of_feelings": "celebrate"}
+GLAD: frozenset[Strategy] = frozenset(("affirmation", "reflection_of_feelings", "companionship"))
+FELT = 0.25  # intensity from which a card's line is worth a try
 WORDS_OF_A_SENTENCE = 16
 
 
@@ -74,12 +78,23 @@ class Persona:
             most_words=max(speech.max_sentences * WORDS_OF_A_SENTENCE, 40),
         )
 
-    def line(self, strategy: Strategy, valence: float, rng: Random) -> str:
-        """A whole reply of the card's own that answers this way, or ""; comfort is for what hurts,
-        and what pleases is celebrated."""
-        topic = GLAD.get(strategy) if valence > 0 else None
-        topic = topic or TOPICS.get(strategy)
-        wrong = (topic == "comfort" and valence >= 0) or (topic == "celebrate" and valence <= 0)
-        if topic is None or wrong or (strategy in PLAYFUL and valence < 0):
-            return ""
-        return rng.choice(self.character.lines[topic])
+    def line(
+        self, choice: "Choice", feelings: "Feelings", rng: Random
+    ) -> tuple[str, Strategy | str]:
+        """A whole reply of the card's own, in the likeliest way that is open and that it has words
+        for, and that way; ("", "") if there is none, or nothing much is felt."""
+        if feelings.intensity < FELT:
+            return "", ""
+        for way in allowed(choice):
+            if topic := _topic(way, feelings.valence):
+                return rng.choice(self.character.lines[topic]), way
+        return "", ""
+
+
+def _topic(strategy: Strategy, valence: float) -> "Topic | None":
+    """Comfort is for what hurts, what pleases is celebrated, and pain is no joke."""
+    if valence > 0 and strategy in GLAD:
+        return "celebrate"
+    topic = TOPICS.get(strategy)
+    wrong = (topic == "comfort" and valence >= 0) or (topic == "celebrate" and valence <= 0)
+    return None if wrong or (strategy in PLAYFUL and valence < 0) else topic

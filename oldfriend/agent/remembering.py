@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from oldfriend.agent import denials, moods, noting
-from oldfriend.agent.explain import Explanation
-from oldfriend.agent.grounded import Said
 from oldfriend.agent.heart import SHAKEN, Felt
 from oldfriend.agent.noting import Place
+from oldfriend.agent.reply import Reply
 from oldfriend.agent.sessions import QUIET, Session
 from oldfriend.agent.speaking import Scene
 from oldfriend.corpus.schema import Turn
@@ -30,30 +29,31 @@ def remember(
     memory: UserMemory,
     session: Session,
     scene: Scene,
-    said: Said,
-    why: Explanation,
+    reply: Reply,
     noted: Sequence[MemoryRecord],
 ) -> tuple[tuple[MemoryRecord, ...], tuple[MemoryRecord, ...]]:
     """Write a turn down at once; the notes that are new, and those that were taken back."""
     message, felt, now, state = scene.talk[-1], scene.felt, scene.now, memory.state
     asked = Place(memory.user, session.name, session.turn, now)
     answered = Place(memory.user, session.name, session.turn + 1, now)
-    told = [record.id for record in said.memories]
+    told = [record.id for record in reply.memories]
     own = noting.turn_record(asked, message.text, noting.USER)
     own = own.model_copy(update={"emotion": message.emotion})
-    reply = noting.turn_record(answered, said.text, noting.FRIEND, quote=said.quote, evidence=told)
+    answer = noting.turn_record(
+        answered, reply.text, noting.FRIEND, quote=reply.quote, evidence=told
+    )
     before = [state[id] for id in session.told if id in state]
     taken_back = denials.denials(state, message.text, before)
     changes = denials.entries(state, taken_back, asked, message.text, noted)
-    recalled = forgetting.recall(said.memories, now)
+    recalled = forgetting.recall(reply.memories, now)
     if felt.feelings:
         recalled += moods.entries(state, memory.user, felt.mood, now, own.id, felt.strong)
-    memory.write([*(Add(at=now, record=r) for r in (own, reply)), *changes, *recalled])
+    memory.write([*(Add(at=now, record=r) for r in (own, answer)), *changes, *recalled])
     session.turn, session.last, session.told = session.turn + 2, now, tuple(told)
-    of_card = why.strategy and why.chosen >= 0 and why.drafts[why.chosen].source == "card"
-    strategy = why.strategy.strategy if why.strategy and of_card else None
-    answer = Turn(speaker="friend", text=said.text, quote=said.quote, strategy=strategy)
-    session.talk += [message, answer]
+    why = reply.why
+    strategy = why.drafts[why.chosen].strategy if why.chosen >= 0 else ""
+    said = Turn(speaker="friend", text=reply.text, quote=reply.quote, strategy=strategy or None)
+    session.talk += [message, said]
     return tuple(noting.added(changes)), tuple(denial.record for denial in taken_back)
 
 

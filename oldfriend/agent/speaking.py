@@ -221,8 +221,9 @@ class _Drafting:
             why_not, sure = self._rejected(said), _sureness(answer)
             text = spoken(answer.text) if said.notice else said.text
             fresh.setdefault(text, (Tried(text, "model", number, why_not, sure=sure), said))
-        if (line := self._line(number)) and not self._question:
-            fresh.setdefault(line, (Tried(line, "card", number), Said(line)))
+        line, way = self._line(number)
+        if line:
+            fresh.setdefault(line, (Tried(line, "card", number, strategy=way), Said(line)))
         known = {draft.text for draft in self._tried}
         rows = [row for text, row in fresh.items() if text not in known]
         with timed(self._seconds, "speak: judge"):
@@ -237,22 +238,20 @@ class _Drafting:
         same = {r.id for r in said.memories} == {r.id for r in self._fallback.memories}
         return "" if same or self._fallback.notice else OTHER
 
-    def _line(self, number: int) -> str:
-        """What the card has to say in the chosen way."""
+    def _line(self, number: int) -> tuple[str, str]:
+        """What the card has to say, and in which way; nothing where memory is asked for."""
         who = self._heart.persona if self._params.persona else None
         strategy, feelings = self._asked.strategy, self._asked.situation.feelings
-        if who is None or strategy is None or feelings is None:
-            return ""
-        rng = Random(self._asked.seed + number)
-        return who.line(strategy.strategy, feelings.valence, rng)
+        if self._question or who is None or strategy is None or feelings is None:
+            return "", ""
+        return who.line(strategy, feelings, Random(self._asked.seed + number))
 
     def _judged(self, rows: Sequence[tuple[Tried, Said]]) -> list[Tried]:
         """The drafts with verdicts, but for those that cannot be said."""
         from oldfriend.empathy.judge import Draft
 
-        way = self._asked.strategy.strategy if self._asked.strategy else ""
         drafts = [
-            Draft(d.text, way if d.source == "card" else "", tuple(r.text for r in s.memories))
+            Draft(d.text, d.strategy, tuple(r.text for r in s.memories))
             for d, s in rows
             if not d.rejected
         ]

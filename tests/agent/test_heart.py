@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from oldfriend.agent.persona import Persona
 from oldfriend.agent.sessions import QUIET
 from oldfriend.agent.settings import DraftParams, FriendParams
 from oldfriend.agent.speaking import OTHER
-from oldfriend.empathy.context import COURSE
+from oldfriend.empathy.context import COURSE, Choice
 from oldfriend.empathy.emotion import Feelings
 from oldfriend.empathy.judge import Draft, Judge, Situation
 from oldfriend.empathy.mood import Mood
@@ -307,13 +308,15 @@ def test_a_persona_speaks_in_its_own_words_where_it_has_some(table: Table) -> No
 def test_no_line_of_a_card_jokes_at_pain_or_consoles_the_glad(
     strategy: Strategy, valence: float
 ) -> None:
-    from random import Random
-
-    who = Persona.read(CARD)
-    line = who.line(strategy, valence, Random(0))
-    lines = who.character.lines
+    who, lines = Persona.read(CARD), Persona.read(CARD).character.lines
+    choice = Choice(strategy, dict.fromkeys(STRATEGIES, 0.01) | {strategy: 0.88}, ())
+    felt = Feelings({}, ("any",), valence, 0.8)
+    line, way = who.line(choice, felt, Random(0))
+    assert line and way
     assert line not in (lines["tease"] + lines["celebrate"] if valence < 0 else lines["comfort"])
-    assert line or strategy not in ("companionship", "reflection_of_feelings") or valence > 0
+    only = Choice(strategy, {s: float(s == strategy) for s in STRATEGIES}, ())
+    assert who.line(only, felt, Random(0))[1] in (strategy, ""), "no way that the rules closed"
+    assert who.line(choice, Feelings({}, ("any",), valence, 0.1), Random(0)) == ("", "")
 
 
 @pytest.mark.parametrize("part", ["feelings", "strategy", "judge", "recall"])
