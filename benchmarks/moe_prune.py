@@ -105,7 +105,7 @@ def main(
     uncut, tokenizer = importing.load(model)
     lessons = read_lessons(
         tokenizer, settings.domains, data, external=external, rows=settings.rows_per_domain,
-        row_tokens=settings.recover.fit.row_tokens,
+        row_tokens=settings.recover.fit.row_tokens, friend=model,
     )  # fmt: skip
     bench = Bench(uncut, lessons, settings, tokenizer.pad_token_id, out.with_suffix(""))
     console = Console()

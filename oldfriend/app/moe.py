@@ -48,7 +48,9 @@ def inspect(
 
     mixture, tokenizer = importing.load(model)
     names = domain or ["talk"]
-    evidence = _observed(mixture, tokenizer, data, external, names, tokens) if tokens else None
+    evidence = None
+    if tokens:
+        evidence = _observed(model, mixture, tokenizer, data, external, names, tokens)
     done = _done(model)
     if experts and evidence is None:
         raise InputError("experts are told apart by text: leave --tokens above 0")
@@ -160,6 +162,7 @@ def bench(
 
 
 def _observed(
+    folder: Path,
     mixture: "OFMoeForCausalLM",
     tokenizer: object,
     data: Path,
@@ -173,6 +176,7 @@ def _observed(
 
     lessons = read_lessons(
         tokenizer, names, data, external=external, rows=max(50, tokens // 64), row_tokens=256,
+        friend=folder,
     )  # fmt: skip
     texts = {one.name: [d for d in one.val if len(d) <= 256] for one in lessons}
     text = batches(drawn(texts, tokens, 0), 256, 8, tokenizer.pad_token_id)  # type: ignore[attr-defined]

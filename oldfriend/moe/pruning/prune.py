@@ -14,7 +14,7 @@ from oldfriend.lm import model as models
 from oldfriend.lm.fit import Run
 from oldfriend.lm.packing import Document
 from oldfriend.moe import importing
-from oldfriend.moe.lessons import Lessons, even_mix, read_lessons
+from oldfriend.moe.lessons import Lessons, even_mix, keep_hints, read_lessons
 from oldfriend.moe.modeling import OFMoeForCausalLM
 from oldfriend.moe.pruning import speed
 from oldfriend.moe.pruning.anatomy import draw, expert_rows, inspect, loads_of, picture
@@ -110,7 +110,7 @@ def prune(
     length = params.recover.fit.row_tokens
     lessons = read_lessons(
         tokenizer, params.domains, data,
-        external=external, rows=params.rows_per_domain, row_tokens=length,
+        external=external, rows=params.rows_per_domain, row_tokens=length, friend=model,
     )  # fmt: skip
     pad = tokenizer.pad_token_id
     texts = Texts.of(lessons, params, run.seed, pad)
@@ -207,5 +207,6 @@ def _save(
     layers = [one.layer for one in evidence]
     with atomic_folder(out) as folder:
         models.save(model, tokenizer, folder, meta)
+        keep_hints(source, folder)
         figure = picture(layers, loads_of(evidence), title="after pruning", done=done)
         draw(folder / "anatomy.svg", figure)
