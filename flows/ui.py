@@ -2,7 +2,8 @@
 
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,18 +16,25 @@ from oldfriend.errors import OldFriendError
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 
 
-def main(mlflow: Port = 5000, prefect: Port = 4200) -> None:
-    """Serve the runs of this working copy (MLflow) and the flows that ran them (Prefect)."""
+@contextmanager
+def pages(mlflow: int, prefect: int) -> Iterator[tuple[str, str]]:
+    """Addresses of MLflow and Prefect on what this working copy knows, for the block's time."""
     env = services.environment(HOME.resolve(), prefect)
     store = f"sqlite:///{Path('mlflow.db').resolve()}"
     commands = services.mlflow_server(mlflow, store), services.prefect_server(prefect)
+    with ExitStack() as up:
+        for command, answers in commands:
+            log = HOME / f"{command[0]}.log"
+            up.enter_context(services.service(command, env=env, log=log, answers=answers))
+        yield f"http://127.0.0.1:{mlflow}", f"http://127.0.0.1:{prefect}"
+
+
+def main(mlflow: Port = 5000, prefect: Port = 4200) -> None:
+    """Serve the runs of this working copy (MLflow) and the flows that ran them (Prefect)."""
     try:
-        with ExitStack() as up:
-            for command, answers in commands:
-                log = HOME / f"{command[0]}.log"
-                up.enter_context(services.service(command, env=env, log=log, answers=answers))
-            print(f"MLflow   http://127.0.0.1:{mlflow}\nPrefect  http://127.0.0.1:{prefect}")
-            print(f"for flows in other terminals: export PREFECT_API_URL={env['PREFECT_API_URL']}")
+        with pages(mlflow, prefect) as (runs, flows):
+            print(f"MLflow   {runs}\nPrefect  {flows}")
+            print(f"for flows in other terminals: export PREFECT_API_URL={flows}/api")
             threading.Event().wait()
     except OldFriendError as error:
         print(f"error: {error}", file=sys.stderr)
