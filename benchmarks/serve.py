@@ -217,10 +217,11 @@ class Serving:
                     said += piece
         raise httpx.RemoteProtocolError("the stream ended early")
 
-    def memory_mb(self) -> float:
+    def memory_mb(self, kind: str = "VmRSS") -> float:
+        """Of the process; ``RssAnon``: without mapped files, which the system may take back."""
         assert self.process is not None
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        return int(status.partition(f"{kind}:")[2].split()[0]) / 1024
 
     def __enter__(self) -> "Serving":
         self.start()
@@ -290,7 +291,7 @@ def mixed(models: Path, folder: Path, minutes: float, people: int = 6) -> dict[s
             server.stop(signal.SIGKILL)
             server.start()
             killed = True
-        tally.memory.append((past, server.memory_mb()))
+        tally.memory.append((past, server.memory_mb("RssAnon")))
     stop.set()
     for thread in work:
         thread.join()

@@ -12,7 +12,6 @@ import uvicorn
 from friend_fakes import RULE, LineVoice, RuleReader, WordEncoder
 from openai import OpenAI
 
-from oldfriend.agent.friend import Friend
 from oldfriend.app.serve import keys as api_keys
 from oldfriend.app.serve.app import build
 from oldfriend.app.serve.house import House
@@ -82,14 +81,9 @@ class Server:
     def _house(self, seen: Callable[[int], None]) -> House:
         pool = MemoryPool.open(self.folder / "memory", self.encoder)
 
-        def make() -> Friend:
-            return Friend(
-                pool, self.encoder, self.voice, self.reader,
-                models=self.folder / "models", calibration=RULE,
-            )  # fmt: skip
-
         return House(
-            pool, self.encoder, self.voice, self.reader, params=self.params, make=make
+            pool, self.encoder, self.voice, self.reader, params=self.params,
+            models=self.folder / "models", calibration=RULE,
         )  # fmt: skip
 
     @property

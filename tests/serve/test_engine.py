@@ -87,6 +87,26 @@ def test_a_prompt_that_several_share_is_read_once() -> None:
     assert {size for size in read if size > 4} == {length} and read.count(length) <= 2
 
 
+def test_who_speaks_is_told_before_every_step_row_by_row() -> None:
+    model, tokenizer = tiny("lfm2")
+    told: list[list[str]] = []
+    sizes: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, args, given: sizes.append(len(given["input_ids"])), with_kwargs=True
+    )
+    engine = Engine(model, tokenizer, autocast=False, select=lambda who: told.append([*who]))
+    (one,) = prompts(1)
+    names = ["ada", "", "ben", "ada"]
+    futures = [engine.submit(Wanted(one, 3 + n, who=name)) for n, name in enumerate(names)]
+    for future in futures:
+        future.result(60)
+    engine.close()
+    hook.remove()
+    assert [len(who) for who in told] == sizes
+    assert {name for who in told for name in who} == set(names)
+    assert told[-1] == ["ada"], "the longest is the last"
+
+
 @torch.no_grad()
 def test_probabilities_are_the_models_own() -> None:
     model, tokenizer = tiny("lfm2")

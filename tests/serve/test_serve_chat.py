@@ -7,7 +7,9 @@ from typing import Any
 
 import openai
 import pytest
-from serving import Server
+from serving import PERSONAS, Server
+
+from oldfriend.persona import card as cards
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,21 @@ def test_each_persona_is_a_model(server: Server, user: str) -> None:
     assert caught.value.code == "model_not_found"
     client.chat.completions.create(model="dragana", messages=said("Hello."))
     assert server.voice.personas[-1] == "Dragana"
+
+
+def test_who_one_talks_with_may_change_within_a_conversation(server: Server, user: str) -> None:
+    http, who = server.http(user), []
+    for n, name in enumerate(("friend", "dragana", "mairi", "friend", "dragana")):
+        asked = {**body(f"Hello for the {n + 1}. time."), "model": name, "oldfriend": {"why": True}}
+        answer = http.post("/v1/chat/completions", json=asked)
+        found = [r for r in answer.json()["oldfriend"]["reasons"] if r.startswith("persona")]
+        who.append(found[0] if found else "")
+    names = [cards.read(PERSONAS / f"{name}.yaml").data.called for name in ("dragana", "mairi")]
+    dragana, mairi = (f"persona: {name}" for name in names)
+    assert who == ["", dragana, mairi, "", dragana]
+    rows = [json.loads(line) for line in http.get("/v1/memories/export").text.splitlines()]
+    places = [(row["source"]["session"], row["source"]["turn"]) for row in rows]
+    assert sorted(places) == [(places[0][0], n) for n in range(10)], "one conversation"
 
 
 def test_a_reply_in_one_piece_is_remembered(server: Server, user: str) -> None:
@@ -246,7 +263,6 @@ def test_sillytaverns_requests_are_understood(server: Server, user: str) -> None
 def test_a_card_comes_in_by_png_and_goes_out_to_sillytavern(
     server: Server, user: str, tmp_path: Path
 ) -> None:
-    from oldfriend.persona import card as cards
     from oldfriend.persona.shelf import card_files
 
     http = server.http(user)

@@ -54,7 +54,7 @@ class Page:
         self.tab.wait_for_selector("#send:not([disabled])")
 
     def sees(self, text: str) -> None:
-        self.tab.get_by_text(text).last.wait_for()
+        self.tab.get_by_text(text).filter(visible=True).last.wait_for()
 
     def press(self, name: str, **options: Any) -> None:
         self.tab.get_by_role("button", name=name, **options).click()

@@ -180,13 +180,16 @@ async def _events(
 
 
 def _drafts(reply: Reply, wish: Wishes) -> list[str]:
-    """The reply, and the further drafts: each is held to memory as the reply is, and only the
+    """The reply, then the next best drafts: each is held to memory as the reply is, and only the
     reply is remembered."""
-    now = datetime.now().astimezone()
-    looked = reply.looked
+    now, looked = datetime.now().astimezone(), reply.looked
+    tried = [draft for draft in reply.why.drafts if not draft.rejected]
+    judged = [draft.text for draft in sorted(tried, key=lambda draft: -draft.score)]
     checked = (grounded.checked(o, looked.decision, looked.records, now) for o in wish.others)
-    found = [reply.text, *(said.text for said in checked)]
-    return found + [reply.text] * (wish.drafts - len(found))  # memory itself answered: one way
+    found = [*judged, *(said.text for said in checked)]
+    others = [text for text in dict.fromkeys(found) if text != reply.text]
+    # Where memory itself answered, or the model always said the same, there is only one way.
+    return [reply.text, *others, *[reply.text] * wish.drafts][: wish.drafts]
 
 
 def _ended(text: str, asked: ChatRequest, wish: Wishes) -> tuple[str, Finish]:

@@ -50,6 +50,9 @@ def serve(
         str, typer.Option(help="An OpenAI-compatible server that writes the replies instead.")
     ] = "",
     backend_model: Annotated[str, typer.Option(help="Its model.")] = "",
+    resources: Annotated[
+        Path | None, typer.Option(help="YAML file of whom somebody in danger can turn to.")
+    ] = None,
     per_minute: Annotated[int, typer.Option(min=1, help="Requests of one person.")] = 120,
 ) -> None:
     """Serve on loopback for yourself, or with `serve keys add USER` for many; Ctrl-C stops it."""
@@ -70,7 +73,7 @@ def serve(
         host, port, memory=memory, models=models, personas=personas,
         keys=key_file if keyed else None, user=user, url=url, encoder=encoder, backend=backend,
         backend_model=backend_model, backend_key=os.environ.get("OLDFRIEND_BACKEND_KEY", ""),
-        params=ServeParams(per_minute=per_minute),
+        resources=resources, params=ServeParams(per_minute=per_minute),
     )  # fmt: skip
 
 

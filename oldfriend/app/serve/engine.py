@@ -27,7 +27,8 @@ Allow = Callable[[list[int]], list[int] | None]  # ids so far -> ids allowed nex
 
 @dataclass(frozen=True)
 class Wanted:
-    """An answer that is asked for. ``temperature`` 0 is greedy; ``allow`` narrows every step."""
+    """An answer that is asked for. ``temperature`` 0 is greedy; ``allow`` narrows every step;
+    ``who`` speaks, as ``Engine`` was told to let them."""
 
     prompt: Sequence[Message]
     max_new_tokens: int
@@ -35,6 +36,7 @@ class Wanted:
     top_p: float = 1.0
     seed: int = 0
     allow: Allow | None = None
+    who: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,12 @@ class Engine:
         rows: int = 32,
         autocast: bool = True,
         seen: Callable[[int], None] | None = None,
+        select: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         """``rows``: most of a batch. ``autocast``: bfloat16, as everywhere else. ``seen`` is told
-        the size of every step's batch."""
+        the size of every step's batch, ``select`` before each who speaks in its rows."""
         self._model, self._tokenizer, self._most = model.eval(), tokenizer, rows
+        self._select = select
         self._stops = set(stop_ids(tokenizer))
         self._autocast, self._seen = autocast, seen
         self._waiting: deque[_Row] = deque()
@@ -127,7 +131,7 @@ class Engine:
     def _busy(self) -> None:
         """Write until nobody waits any more. One autocast for all steps: it keeps cast weights."""
         device = self._model.device.type
-        batch = _Batch(self._model, self._tokenizer.pad_token_id, self._stops)
+        batch = self._batch()
         with torch.autocast(device, torch.bfloat16, enabled=self._autocast):
             while True:
                 with self._changed:
@@ -144,13 +148,16 @@ class Engine:
                 except BaseException as error:
                     for row in {id(row): row for row in [*new, *batch.rows]}.values():
                         row.future.set_exception(error)
-                    batch = _Batch(self._model, self._tokenizer.pad_token_id, self._stops)
+                    batch = self._batch()
                     continue
                 for row in done:
                     if row.error:
                         row.future.set_exception(row.error)
                     else:
                         row.future.set_result(self._answer(row))
+
+    def _batch(self) -> "_Batch":
+        return _Batch(self._model, self._tokenizer.pad_token_id, self._stops, self._select)
 
     def _answer(self, row: _Row) -> Written:
         cut = row.written[-1] not in self._stops
@@ -161,8 +168,14 @@ class Engine:
 class _Batch:
     """Rows under way, their cache, and the logits that say what comes next in each."""
 
-    def __init__(self, model: Any, pad: int, stops: set[int]) -> None:
-        self._model, self._pad, self._stops = model, pad, stops
+    def __init__(
+        self,
+        model: Any,
+        pad: int,
+        stops: set[int],
+        select: Callable[[Sequence[str]], None] | None,
+    ) -> None:
+        self._model, self._pad, self._stops, self._select = model, pad, stops, select
         self.rows: list[_Row] = []
         self._cache: Any = None
         self._mask_BL: Any = None
@@ -171,17 +184,18 @@ class _Batch:
     def join(self, rows: list[_Row]) -> None:
         """Run the prompts of ``rows`` through the model and put them beside the others. A prompt
         that several rows share is read once."""
-        device, prompts = self._model.device, list({tuple(row.ids): None for row in rows})
+        device, shared = self._model.device, list(dict.fromkeys(map(_asked, rows)))
+        prompts = [prompt for prompt, _ in shared]
         width = max(map(len, prompts))
         ids = [[self._pad] * (width - len(prompt)) + [*prompt] for prompt in prompts]
         ids_BL = torch.tensor(ids, device=device)
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
         mask_BL = (torch.arange(width, device=device) >= width - lengths[:, None]).long()
         cache = new_cache(self._model.config)
-        logits_BV = self._run(ids_BL, mask_BL, cache)
+        logits_BV = self._run(ids_BL, mask_BL, cache, [who for _, who in shared])
         if len(prompts) < len(rows):
-            places = {prompt: place for place, prompt in enumerate(prompts)}
-            of = torch.tensor([places[tuple(row.ids)] for row in rows], device=device)
+            places = {asked: place for place, asked in enumerate(shared)}
+            of = torch.tensor([places[_asked(row)] for row in rows], device=device)
             select(cache, of, width)
             mask_BL, logits_BV = mask_BL[of], logits_BV[of]
         if not self.rows:
@@ -218,10 +232,13 @@ class _Batch:
                 [row.written[-1:] for row in self.rows], device=self._model.device
             )
             self._mask_BL = torch.nn.functional.pad(self._mask_BL, (0, 1), value=1)
-            self._logits_BV = self._run(next_B1, self._mask_BL, self._cache)
+            speakers = [row.wanted.who for row in self.rows]
+            self._logits_BV = self._run(next_B1, self._mask_BL, self._cache, speakers)
         return done
 
-    def _run(self, ids_BL: Tensor, mask_BL: Tensor, cache: Any) -> Tensor:
+    def _run(self, ids_BL: Tensor, mask_BL: Tensor, cache: Any, who: Sequence[str]) -> Tensor:
+        if self._select:
+            self._select(who)
         places_BL = (mask_BL.cumsum(-1) - 1).clamp(min=0)[:, -ids_BL.shape[1] :]
         logits: Tensor = self._model(
             input_ids=ids_BL, attention_mask=mask_BL, position_ids=places_BL,
@@ -256,6 +273,11 @@ class _Batch:
         width = int(self._mask_BL.sum(1).max())
         self._mask_BL = self._mask_BL[:, -width:]
         select(self._cache, kept, width)
+
+
+def _asked(row: _Row) -> tuple[tuple[int, ...], str]:
+    """What rows must share to be read once."""
+    return tuple(row.ids), row.wanted.who
 
 
 def new_cache(config: Any) -> DynamicCache:

@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from oldfriend.agent.friend import Friend
+from oldfriend.agent.heart import SHARED, Heart
 from oldfriend.agent.models import Reader, Voice
+from oldfriend.agent.persona import Persona
 from oldfriend.agent.reply import Reply
 from oldfriend.agent.settings import FriendParams
 from oldfriend.app.serve.settings import ServeParams
 from oldfriend.app.serve.shared import SharedEmbedder, SharedReader, SharedVoice
 from oldfriend.app.serve.wishes import WISHES, Wishes
 from oldfriend.errors import MissingDataError, OldFriendError
+from oldfriend.memory.store.decide import Calibration
 from oldfriend.memory.store.embed import Embedder, embedder
 from oldfriend.memory.store.pool import MemoryPool
+from oldfriend.persona.card import Card
 
 T = TypeVar("T")
 
@@ -39,9 +43,11 @@ class BusyError(OldFriendError):
 
 @dataclass
 class Seat:
-    """A person's friend. ``last``: their latest turn, by what it was asked with."""
+    """A person's friend, and whose card it plays. ``last``: their latest turn, by what it was asked
+    with."""
 
     friend: Friend
+    card: Card | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
     last: tuple[str, Reply, Wishes] | None = None
@@ -60,14 +66,20 @@ class House:
         models: Path | None = None,
         friend: FriendParams | None = None,
         params: ServeParams | None = None,
-        make: Callable[[], Friend] | None = None,
+        heart: Heart | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
-        """``make`` makes a person's ``Friend``; by default of these very parts."""
         self.pool, self.params = pool, params or ServeParams()
-        self._voice, self._reader = voice, reader
-        self._make = make or (
-            lambda: Friend(pool, encoder, voice, reader, models=models, params=friend)
-        )
+        self._voice, self._reader, heart = voice, reader, heart or Heart()
+
+        def make(card: Card | None) -> Friend:
+            who = Persona.read(card.path) if card and card.path and card.character else None
+            return Friend(
+                pool, encoder, voice, reader, models=models, params=friend,
+                calibration=calibration, heart=played(heart, who),
+            )  # fmt: skip
+
+        self._make = make
         self._seats: OrderedDict[str, Seat] = OrderedDict()
         self._threads = ThreadPoolExecutor(self.params.threads, thread_name_prefix="friend")
         self._running: set[asyncio.Task[object]] = set()
@@ -85,20 +97,25 @@ class House:
         voice: Voice | None = None,
         params: ServeParams | None = None,
         seen: Callable[[int], None] | None = None,
+        resources: Path | None = None,
     ) -> "House":
         """The house on the memories and models of ``Friend.open``; ``voice`` instead of the model's
         own. ``seen`` is told how many drafts each step of the model writes."""
         params = params or ServeParams()
         vectors = SharedEmbedder(embedder(encoder).inner)
+        heart = Heart.open(models / "empathy", vectors, resources=resources)
         pool = MemoryPool.open(memory, vectors, url=url, api_key=api_key)
-        speaks = voice or SharedVoice(models / "friend", params.rows, seen)
+        speaks = voice or SharedVoice(
+            models / "friend", params.rows, seen, trained=models / "personas",
+            encode=vectors.encode if vectors.id.startswith(SHARED) else None,
+        )  # fmt: skip
         reader = SharedReader(models, params.rows)
         vectors.encode(["Hello."])  # loads it, so that nobody waits for that later
         if isinstance(speaks, SharedVoice):
             speaks.engine()
         with suppress(MissingDataError):  # every turn says so
             reader.warm()
-        return cls(pool, vectors, speaks, reader, models=models, params=params)
+        return cls(pool, vectors, speaks, reader, models=models, params=params, heart=heart)
 
     @property
     def waiting(self) -> int:
@@ -123,6 +140,8 @@ class House:
                 if say:
                     say(seat.last[1].text)
                 return seat.last[1:]
+            if wish.persona is not seat.card:  # the other goes on where this one stopped
+                seat.friend, seat.card = self._make(wish.persona), wish.persona
             token = WISHES.set(wish)
             try:
                 reply = seat.friend.turn(user, text, say=say)
@@ -187,10 +206,16 @@ class House:
     def _seat(self, user: str) -> Seat:
         seat = self._seats.get(user)
         if seat is None:
-            seat = self._seats[user] = Seat(self._make())
+            seat = self._seats[user] = Seat(self._make(None))
             idle = [name for name, other in self._seats.items() if not other.waiting]
             for name in idle[: max(0, len(self._seats) - self.params.seats)]:
                 if name != user:  # nothing is lost: a conversation is resumed from memory
                     del self._seats[name]
         self._seats.move_to_end(user)
         return seat
+
+
+def played(heart: Heart, persona: Persona | None) -> Heart:
+    """The same heart in another character."""
+    parts = (heart.crisis, heart.emotion, heart.strategist, heart.judge)
+    return Heart(*parts, persona=persona, notices=heart.notices)

@@ -27,6 +27,7 @@ def run(
     backend: str = "",
     backend_model: str = "",
     backend_key: str = "",
+    resources: Path | None = None,
     params: ServeParams | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then finish what was begun, within the grace time, and sum up
@@ -39,7 +40,7 @@ def run(
     def house(seen: Callable[[int], None]) -> House:
         return House.open(
             memory, models, url=url or None, api_key=os.environ.get("QDRANT_API_KEY"),
-            encoder=encoder, voice=voice, params=params, seen=seen,
+            encoder=encoder, voice=voice, params=params, seen=seen, resources=resources,
         )  # fmt: skip
 
     app = build(

@@ -19,7 +19,9 @@ if TYPE_CHECKING:  # these import torch
     from oldfriend.lm.chat import Message
     from oldfriend.lm.generate import Answer
     from oldfriend.memory.extract import Summarizer
+    from oldfriend.memory.grounding import Encode
     from oldfriend.memory.notes import Note, SlotType
+    from oldfriend.persona.serving import Personas
 
 VARIED = 0.8  # temperature of further drafts where none was asked for
 
@@ -41,14 +43,22 @@ class SharedEmbedder(Cached):
 
 
 class SharedVoice(FriendModel):
-    """The friend's model, whose replies to all people are written in one batch."""
+    """The friend's model, whose replies to all people are written in one batch, each through the
+    adapter of its persona if there is one of that name in the folder ``trained``."""
 
     def __init__(
-        self, folder: Path, rows: int = 32, seen: Callable[[int], None] | None = None
+        self,
+        folder: Path,
+        rows: int = 32,
+        seen: Callable[[int], None] | None = None,
+        *,
+        trained: Path | None = None,
+        encode: "Encode | None" = None,
     ) -> None:
-        super().__init__(folder)
-        self._rows, self._seen = rows, seen
+        super().__init__(folder, encode=encode)
+        self._rows, self._seen, self._trained = rows, seen, trained
         self._engine: Engine | None = None
+        self._speakers: Personas | None = None
         self._loading = Lock()
 
     def reply(self, prompt: "Sequence[Message]", max_new_tokens: int) -> str:
@@ -91,13 +101,13 @@ class SharedVoice(FriendModel):
 
         engine, asked, wish = self.engine(), self._hinted(prompt), wishes()
         assert engine is not None
-        most = wish.most(max_new_tokens)
+        most, who = wish.most(max_new_tokens), self._who()
         allow = self._quotes.allow([asked] * max(count, wish.drafts)) if self._quotes else None
 
         def wanted(n: int) -> "Wanted":
             narrow = partial(allow, n) if allow else None
             heat = first if n == 0 else warm
-            return Wanted(asked, most, heat, wish.top_p, wish.seed + seed + n, narrow)
+            return Wanted(asked, most, heat, wish.top_p, wish.seed + seed + n, narrow, who)
 
         futures = [engine.submit(wanted(n)) for n in range(max(count, wish.drafts))]
         written = [future.result() for future in futures]
@@ -116,8 +126,33 @@ class SharedVoice(FriendModel):
 
                 self._loaded = load(self._folder)
                 self._prepare(self._loaded[1])
-                self._engine = Engine(*self._loaded, rows=self._rows, seen=self._seen)
+                self._cast()
+                select = self._speakers.select if self._speakers else None
+                self._engine = Engine(
+                    *self._loaded, rows=self._rows, seen=self._seen, select=select
+                )
             return self._engine
+
+    def _cast(self) -> None:
+        """Load all personas that were trained."""
+        found = self._trained.glob("[!.]*/adapter_config.json") if self._trained else ()
+        for config in sorted(found):
+            from oldfriend.persona.serving import Personas
+
+            assert self._loaded is not None
+            self._speakers = self._speakers or Personas(*self._loaded)
+            self._speakers.load(config.parent.name, config.parent)
+
+    def _who(self) -> str:
+        """The trained persona that the turn under way is with, or ""."""
+        card = wishes().persona
+        name = card.path.stem if card and card.path else ""
+        return name if self._speakers and name in self._speakers.names else ""
+
+    def _hinted(self, prompt: "Sequence[Message]") -> "list[Message]":
+        if self._speakers and (who := self._who()):
+            prompt = self._speakers.introduced(prompt, who)
+        return super()._hinted(prompt)
 
     def close(self) -> None:
         """Finish what is being written."""

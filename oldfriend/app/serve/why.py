@@ -10,9 +10,9 @@ MOST_HITS = 8
 
 
 def explained(reply: Reply) -> dict[str, Any]:
-    """A turn's decision, the memories that it looked at, what it noted, and how long it took."""
+    """A turn's steps, the memories that it looked at, what it noted, and how long it took."""
     return {
-        "reasons": reasons(reply.looked),
+        "reasons": [*reply.why.lines(), *reasons(reply.looked)],
         "quote": reply.quote,
         "told": [brief(record) for record in reply.memories],
         "noted": [brief(record) for record in reply.noted],
