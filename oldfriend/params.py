@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from oldfriend.bench.evaluate.settings import EvaluateParams
 from oldfriend.corpus.settings import CurateParams
 from oldfriend.empathy.settings import EmpathyParams
 from oldfriend.errors import MissingDataError, ParamsError
@@ -33,6 +34,7 @@ class Params(Settings):
     empathy: EmpathyParams
     upcycle: UpcycleParams
     prune: PruneParams
+    evaluate: EvaluateParams
 
     @classmethod
     def load(cls, path: Path = PARAMS) -> "Params":

@@ -14,7 +14,9 @@ import pytest
 from oldfriend.params import apply_preset
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle", "prune")
+STAGES = (
+    "curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle", "prune", "evaluate",
+)  # fmt: skip
 SPEEDS = ("tokens_per_s", "inference_ms")  # the only metrics that may differ between two runs
 
 

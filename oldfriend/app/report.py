@@ -9,9 +9,12 @@ from rich.table import Table
 
 from oldfriend.errors import MissingDataError
 
-STAGES = ("curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle", "prune")
+STAGES = (
+    "curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle", "prune", "evaluate"
+)  # fmt: skip
 BASELINES = (
-    "_before", "_base", "_keywords", "_ungated", "_lm", "_tagger", "_dense", "_cut", "_control"
+    "_before", "_base", "_keywords", "_ungated", "_lm", "_tagger", "_dense", "_cut", "_control",
+    "_no_memory", "_no_strategy", "_no_judge", "_no_persona", "_last_turns", "_plain_rag",
 )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from oldfriend.lm.chat import Message, render_prompt, stop_ids
 from oldfriend.lm.generate import Allow, Answer, answer_of
 
+NUCLEUS = 128  # tokens that hold the nucleus nearly always; sorting a whole vocabulary is slow
+
 
 @torch.no_grad()
 def draft(
@@ -31,22 +33,25 @@ def draft(
     Log-probabilities are those of the model at temperature 1, constraint aside.
     """
     text = render_prompt(tokenizer, prompt)
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    prompt_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     device, stops = model.device, torch.tensor(stop_ids(tokenizer), device=model.device)
     generator = torch.Generator(device).manual_seed(seed)
     model.eval()
     with torch.autocast(device.type, torch.bfloat16):
         cache = DynamicCache(config=model.config)
-        prompt_1L = torch.tensor([ids], device=device)
+        prompt_1L = torch.tensor([prompt_ids], device=device)
         logits = model(prompt_1L, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
         cache.reorder_cache(torch.zeros(count, dtype=torch.long, device=device))
         logits_NV = logits[:, -1].float().expand(count, -1)
         done_N = torch.zeros(count, dtype=torch.bool, device=device)
         tokens: list[Tensor] = []
+        written: list[list[int]] = [[] for _ in range(count)]
         logprobs: list[Tensor] = []
         for _ in range(max_new_tokens):
-            left_NV = _narrowed(logits_NV, tokens, allow) if allow else logits_NV
+            left_NV = _narrowed(logits_NV, written, allow) if allow else logits_NV
             next_N = _choose(left_NV, temperature, top_p, generator)
+            for ids, token in zip(written, next_N.tolist(), strict=True):
+                ids.append(token)
             tokens.append(next_N)
             logprobs.append(logits_NV.log_softmax(-1).gather(1, next_N[:, None])[:, 0])
             done_N |= torch.isin(next_N, stops)
@@ -57,15 +62,16 @@ def draft(
     return _answers(tokenizer, torch.stack(tokens, 1), torch.stack(logprobs, 1), stops.tolist())
 
 
-def _narrowed(logits_NV: Tensor, tokens: Sequence[Tensor], allow: Allow) -> Tensor:
-    """Rules out what ``allow`` does not name after the ``tokens`` of each draft so far."""
-    written = torch.stack(list(tokens), 1).tolist() if tokens else [[] for _ in logits_NV]
+def _narrowed(logits_NV: Tensor, written: Sequence[list[int]], allow: Allow) -> Tensor:
+    """Rules out what ``allow`` does not name after what is ``written`` of each draft."""
+    allowed = [allow(row, ids) for row, ids in enumerate(written)]
+    if all(ids is None for ids in allowed):
+        return logits_NV
     left_NV = logits_NV.clone()
-    for row, ids in enumerate(written):
-        allowed = allow(row, ids)
-        if allowed is not None:
+    for row, ids in enumerate(allowed):
+        if ids is not None:
             left_NV[row] = -torch.inf
-            left_NV[row, allowed] = logits_NV[row, allowed]
+            left_NV[row, ids] = logits_NV[row, ids]
     return left_NV
 
 
@@ -76,11 +82,14 @@ def _choose(
     best_N = logits_NV.argmax(-1)
     if len(best_N) == 1:
         return best_N
-    sorted_NV, order_NV = (logits_NV[1:] / temperature).softmax(-1).sort(-1, descending=True)
-    before_NV = sorted_NV.cumsum(-1) - sorted_NV
-    kept_NV = sorted_NV.masked_fill(before_NV >= top_p, 0.0)
-    picked_N1 = torch.multinomial(kept_NV, 1, generator=generator)
-    best_N[1:] = order_NV.gather(1, picked_N1)[:, 0]
+    odds_NV = (logits_NV[1:] / temperature).softmax(-1)
+    likeliest_NK, order_NK = odds_NV.topk(min(NUCLEUS, odds_NV.shape[1]))
+    if bool((likeliest_NK.sum(-1) < top_p).any()):  # the nucleus is larger than usual
+        likeliest_NK, order_NK = odds_NV.sort(-1, descending=True)
+    before_NK = likeliest_NK.cumsum(-1) - likeliest_NK
+    kept_NK = likeliest_NK.masked_fill(before_NK >= top_p, 0.0)
+    picked_N1 = torch.multinomial(kept_NK, 1, generator=generator)
+    best_N[1:] = order_NK.gather(1, picked_N1)[:, 0]
     return best_N
 
 
