@@ -16,7 +16,7 @@ import pytest
 
 from oldfriend.errors import MissingDataError, ParamsError
 from oldfriend.params import Params
-from oldfriend.tracking import stage_run
+from oldfriend.tracking import stage_run, trace_turn
 
 ROOT = Path(__file__).parents[1]
 ROWS = [{"reader": "base", "f1": 0.25}, {"reader": "keywords", "f1": 0.5}]
@@ -194,3 +194,23 @@ def test_bad_params_stop_a_stage_before_its_run(
     assert caught.value.code == 2
     assert "params.yaml: 'ground.method' is 'half'" in complaint(caught, capsys)
     assert len(runs("oldfriend/ground")) == before
+
+
+def test_a_turn_becomes_spans_in_their_order(repository: Path) -> None:
+    seconds = {"danger": 0.01, "speak: draft": 0.2, "speak: judge": 0.05, "speak": 0.3, "note": 0.1}
+    trace_turn(seconds, {"felt": "joy", "felt.valence": 0.5})
+    mlflow.flush_trace_async_logging()
+    (trace,) = mlflow.search_traces(
+        locations=[mlflow.get_experiment_by_name("oldfriend/turns").experiment_id],
+        return_type="list",
+    )
+    spans = {span.name: span for span in trace.data.spans}
+    assert set(spans) == {"turn", "danger", "speak", "draft", "judge", "note"}
+    whole, speak = spans["turn"], spans["speak"]
+    assert whole.attributes["felt"] == "joy" and whole.attributes["felt.valence"] == 0.5
+    assert {spans[name].parent_id for name in ("danger", "speak", "note")} == {whole.span_id}
+    assert {spans[name].parent_id for name in ("draft", "judge")} == {speak.span_id}
+    took = {name: (s.end_time_ns - s.start_time_ns) / 1e9 for name, s in spans.items()}
+    assert took["turn"] == pytest.approx(0.41) and took["judge"] == pytest.approx(0.05)
+    assert spans["danger"].end_time_ns == speak.start_time_ns
+    assert spans["draft"].end_time_ns == spans["judge"].start_time_ns <= speak.end_time_ns

@@ -49,6 +49,23 @@ class Explanation:
     chosen: int = -1
     because: str = ""
 
+    def figures(self) -> dict[str, str | float]:
+        """What of it can be kept elsewhere: labels and numbers, none of the person's words."""
+        found: dict[str, str | float] = {"drafts": len(self.drafts), "persona": self.persona}
+        if self.alarm:
+            found |= {"danger": self.alarm.danger, "danger.sure": float(self.alarm.sure)}
+        if self.feelings:
+            found |= {"felt": self.feelings.top[0], "felt.valence": self.feelings.valence}
+            found["felt.intensity"] = self.feelings.intensity
+        if self.strategy:
+            found["strategy"] = self.strategy.strategy
+        if self.chosen >= 0:
+            said = self.drafts[self.chosen]
+            found |= {"said.source": said.source, "said.score": said.score}
+            parts = said.verdict.parts if said.verdict else {}
+            found |= {f"said.{part}": value for part, value in parts.items()}
+        return found
+
     def lines(self) -> Iterator[str]:
         """In words, a line each."""
         if self.alarm:

@@ -26,7 +26,7 @@ from oldfriend.memory.store.rights import about
 
 HELP = """\
 /memories [words]     what is remembered, numbered; with words, what they find
-/why                  how the last reply came about: decision, memories, scores
+/why                  how the last reply came about: feelings, strategy, memories, drafts
 /correct N new value  memory N is wrong and was never true
 /pin N                never let memory N fade
 /forget N|topic|all   erase for good, and look through every file for it
@@ -36,21 +36,47 @@ Ctrl-D                end the conversation"""
 Clock = Callable[[], datetime]
 
 
-def talk(user: str, models: Path, memory: Path, url: str = "", encoder: str = "minilm") -> None:
+def talk(
+    user: str,
+    models: Path,
+    memory: Path,
+    url: str = "",
+    encoder: str = "minilm",
+    persona: str = "",
+    resources: Path | None = None,
+    *,
+    trace: bool = False,
+) -> None:
     """Talk until Ctrl-D or Ctrl-C; the conversation is then summed up."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # nobody can act on its advice here
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    with open_friend(memory, models, url, encoder, must_exist=False) as friend:
-        Chat(friend, user, Console()).run()
+    with open_friend(
+        memory, models, url, encoder, must_exist=False, persona=persona, resources=resources
+    ) as friend:
+        Chat(friend, user, Console(), record=_traced if trace else None).run()
+
+
+def _traced(reply: Reply) -> None:
+    from oldfriend.tracking import trace_turn
+
+    trace_turn(reply.seconds, reply.why.figures())
 
 
 class Chat:
     """One person at the terminal. Memories are named by their number in the latest list."""
 
-    def __init__(self, friend: Friend, user: str, console: Console, clock: Clock | None = None):
+    def __init__(
+        self,
+        friend: Friend,
+        user: str,
+        console: Console,
+        clock: Clock | None = None,
+        record: Callable[[Reply], None] | None = None,
+    ) -> None:
         self._friend, self._user, self._console = friend, user, console
         self._memory = friend.memory(user)
         self._clock = clock or (lambda: datetime.now().astimezone())
+        self._record = record
         self._listed: list[MemoryRecord] = []
         self._last: Reply | None = None
         self._told: set[str] = set()
@@ -100,6 +126,8 @@ class Chat:
             self._aside(f"noted: {record.text}")
         for record in reply.undone:
             self._aside(f"taken back: {record.text}")
+        if self._record:
+            self._record(reply)
 
     def _memories(self, words: str) -> None:
         now = self._clock()
@@ -117,7 +145,7 @@ class Chat:
     def _why(self, _: str) -> None:
         if self._last is None:
             raise InputError("nothing was said yet")
-        for line in reasons(self._last.looked):
+        for line in (*reasons(self._last.looked), *self._last.why.lines()):
             self._aside(line)
         if self._last.hits:
             self._console.print(hit_table(self._last.hits[:8]))

@@ -10,7 +10,18 @@ from oldfriend.app import care as cares
 from oldfriend.app import memory as memories
 from oldfriend.app import moe as mixtures
 from oldfriend.app import persona as personas
-from oldfriend.app.options import FOLDER, MINILM, MODELS, Encoder, Memory, Models, Url, User
+from oldfriend.app.options import (
+    FOLDER,
+    MINILM,
+    MODELS,
+    Encoder,
+    Help,
+    Memory,
+    Models,
+    PersonaName,
+    Url,
+    User,
+)
 from oldfriend.app.serve import command as serving
 from oldfriend.errors import OldFriendError
 
@@ -34,11 +45,16 @@ def chat(
     memory: Memory = FOLDER,
     url: Url = "",
     encoder: Encoder = MINILM,
+    persona: PersonaName = "",
+    resources: Help = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Every turn as an MLflow trace, without its words.")
+    ] = False,
 ) -> None:
     """Talk with a friend who remembers you; Ctrl-D ends the conversation."""
     from oldfriend.app.chat import talk
 
-    talk(user, models, memory, url, encoder)
+    talk(user, models, memory, url, encoder, persona, resources, trace=trace)
 
 
 @app.command()

@@ -31,19 +31,41 @@ Encoder = Annotated[
         help="minilm, or a sentence-transformers id or folder.",
     ),
 ]  # fmt: skip
+PersonaName = Annotated[
+    str,
+    typer.Option(
+        "--persona", envvar="OLDFRIEND_PERSONA",
+        help="Who the friend is; `oldfriend persona list` shows the names.",
+    ),
+]  # fmt: skip
+Help = Annotated[
+    Path | None,
+    typer.Option("--resources", envvar="OLDFRIEND_RESOURCES", help="YAML: whom to call in danger."),
+]
 FOLDER, MODELS, MINILM = Path("memory"), Path("models"), "minilm"
+CARDS = Path("data/seeds/personas")
 
 
 def open_friend(
-    memory: Path, models: Path, url: str, encoder: str, *, must_exist: bool = True
-) -> "Friend":
-    """The friend with these memories; without ``must_exist`` a new folder is made for them."""
+    memory: Path, models: Path, url: str, encoder: str, *, must_exist: bool = True,
+    persona: str = "", resources: Path | None = None,
+) -> "Friend":  # fmt: skip
+    """The friend with these memories; without ``must_exist`` a new folder is made for them.
+
+    ``persona``: a card of CARDS, spoken through its adapter if one was trained.
+    """
     from oldfriend.agent.friend import Friend
+    from oldfriend.persona import shelf
 
     if must_exist:
         there(memory)
-    key = os.environ.get("QDRANT_API_KEY")
-    return Friend.open(memory, models, url=url or None, api_key=key, encoder=encoder)
+    card = shelf.find(CARDS, persona) if persona else None
+    trained = models / "personas" / persona
+    adapter = trained if persona and (trained / "adapter_config.json").is_file() else None
+    return Friend.open(
+        memory, models, url=url or None, api_key=os.environ.get("QDRANT_API_KEY"), encoder=encoder,
+        card=card, adapter=adapter, resources=resources,
+    )  # fmt: skip
 
 
 def there(memory: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from friend_fakes import Table, on_disk
 from rich.console import Console
 
+from oldfriend.agent.reply import Reply
 from oldfriend.app.chat import HELP, Chat
 
 
@@ -125,3 +126,12 @@ def test_the_command_remembers_across_restarts(tmp_path: Path) -> None:
     second = run(tmp_path, "/memories\n")
     assert second.returncode == 0, second.stderr
     assert "Miro" in second.stdout
+
+
+def test_why_tells_of_drafts_and_what_is_recorded_holds_no_words(table: Table) -> None:
+    console, kept = Typed(["My cat is called Miro.", "/why"]), list[Reply]()
+    Chat(table.friend, "ada", console, clock=lambda: table.now, record=kept.append).run()
+    assert "said, batch 1: Tell me more." in console.seen
+    assert "said because: nobody judges" in console.seen
+    (reply,) = kept
+    assert "Miro" not in str(reply.why.figures()) and reply.why.figures()["drafts"] == 1
