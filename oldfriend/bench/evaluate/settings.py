@@ -18,14 +18,14 @@ class EvaluateParams(Settings):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, max_length=20)
     lives: int = Field(default=3, ge=2, le=1000)  # people a seed
     sessions: int = Field(default=12, ge=2, le=200)  # of each
-    questions: int = Field(default=8, ge=1, le=1000)  # on memory, to each
-    feelings: int = Field(default=6, ge=1, le=1000)  # that each shows
-    talks: int = Field(default=3, ge=1, le=1000)  # that a memory should colour, not fill
+    questions: int = Field(default=6, ge=1, le=1000)  # on memory, to each
+    feelings: int = Field(default=5, ge=1, le=1000)  # that each shows
+    talks: int = Field(default=2, ge=1, le=1000)  # that a memory should colour, not fill
     notes: Literal["noisy", "true"] = "noisy"
     persona: str = "mairi"  # the card that the friend is; "" for none
     last_turns: int = Field(default=6, ge=1, le=100)  # that the stand-in without memory sees
     capacity: int = Field(default=200, ge=10, le=100_000)  # active memories a person
-    max_new_tokens: int = Field(default=40, ge=4, le=1024)
+    max_new_tokens: int = Field(default=32, ge=4, le=1024)
 
 
 FIRST_SEED = 1000
