@@ -16,6 +16,7 @@ from oldfriend.lm.settings import BaseParams, Settings
 from oldfriend.memory.settings import GroundParams, SummarizerParams, TaggerParams
 from oldfriend.moe.pruning.settings import PruneParams
 from oldfriend.moe.upcycling.settings import UpcycleParams
+from oldfriend.persona.settings import PersonaParams
 
 PARAMS = Path("params.yaml")
 PRESETS = Path("presets")
@@ -31,6 +32,7 @@ class Params(Settings):
     ground: GroundParams
     tagger: TaggerParams
     summarizer: SummarizerParams
+    persona: PersonaParams
     empathy: EmpathyParams
     upcycle: UpcycleParams
     prune: PruneParams

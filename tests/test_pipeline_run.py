@@ -15,7 +15,8 @@ from oldfriend.params import apply_preset
 
 ROOT = Path(__file__).parents[1]
 STAGES = (
-    "curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle", "prune", "evaluate",
+    "curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle", "prune", "persona",
+    "evaluate",
 )  # fmt: skip
 SPEEDS = ("tokens_per_s", "inference_ms")  # the only metrics that may differ between two runs
 

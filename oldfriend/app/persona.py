@@ -9,11 +9,13 @@ import typer
 if TYPE_CHECKING:
     from oldfriend.persona.card import Card
 
-app = typer.Typer(no_args_is_help=True, help="List, show, import, export or train personas.")
-FOLDER = Path("data/seeds/personas")
+app = typer.Typer(no_args_is_help=True, help="List, show, import, export, train or blend personas.")
+FOLDER, DATA = Path("data/seeds/personas"), Path("data/curated")
+TRAINED = Path("models/personas")
 Folder = Annotated[
     Path, typer.Option("--personas", envvar="OLDFRIEND_PERSONAS", help="Folder with the cards.")
 ]
+Trained = Annotated[Path, typer.Option("--trained", help="Folder with trained personas.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Name = Annotated[str, typer.Argument(help="A persona, e.g. dragana.")]
 
@@ -100,6 +102,49 @@ def export(
     cards.write(card, file)
     print(f"wrote {plain(card.data.name)} (V{card.version}) to {file}")
     _say_lost(shelf.lost_in(card, file.suffix), file)
+
+
+@app.command()
+def train(
+    name: Name,
+    trained: Trained = TRAINED,
+    friend: Annotated[Path, typer.Option(help="The model to adapt.")] = Path("models/friend"),
+    data: Annotated[Path, typer.Option(help="Where `curate` left its rows.")] = DATA,
+) -> None:
+    """Train one more persona's adapter; `dvc repro persona` does so for those in params.yaml."""
+    from oldfriend.lm.fit import Run
+    from oldfriend.params import Params
+    from oldfriend.persona.train import TARGETS, train_one
+
+    params = Params.load()
+    outcome = train_one(
+        params.persona, run=Run(Path(".checkpoints/persona"), params.seed), name=name,
+        seeds=FOLDER.parent, data=data, friend=friend, personas=trained,
+    )  # fmt: skip
+    for key in TARGETS:
+        print(f"{key}: {outcome.metrics[key]:.2f} ({outcome.metrics[f'{key}_before']:.2f} without)")
+    print(f"wrote {trained / name}")
+
+
+@app.command()
+def blend(
+    parts: Annotated[list[str], typer.Argument(help="NAME=WEIGHT, e.g. dez=0.6 mairi=0.4.")],
+    name: Annotated[str, typer.Option(help="What to call the blend.")],
+    trained: Trained = TRAINED,
+) -> None:
+    """Mix trained personas into one adapter, by weight."""
+    from oldfriend.errors import InputError
+    from oldfriend.persona import adapters
+
+    mix = {}
+    for part in parts:
+        persona, _, weight = part.partition("=")
+        try:
+            mix[trained / persona] = float(weight)
+        except ValueError:
+            raise InputError(f"{part!r} is not NAME=WEIGHT") from None
+    adapters.blend(mix, trained / name)
+    print(f"wrote {trained / name}")
 
 
 def _card(name: str, personas: Path) -> "Card":

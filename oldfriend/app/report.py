@@ -10,7 +10,8 @@ from rich.table import Table
 from oldfriend.errors import MissingDataError
 
 STAGES = (
-    "curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle", "prune", "evaluate"
+    "curate", "base", "ground", "tagger", "summarizer", "empathy", "upcycle", "prune", "persona",
+    "evaluate",
 )  # fmt: skip
 BASELINES = (
     "_before", "_base", "_keywords", "_ungated", "_lm", "_tagger", "_dense", "_cut", "_control",

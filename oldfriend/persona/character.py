@@ -91,6 +91,11 @@ class Character(_Part):
         for place, stand in enumerate(self.never_agrees_to):
             yield from ((f"never_agrees_to.{place}.defence", line) for line in stand.defence)
 
+    @property
+    def views(self) -> tuple[tuple[str, str], ...]:
+        """Every claim that it never agrees to, with what it holds instead."""
+        return tuple((stand.claim, stand.belief) for stand in self.never_agrees_to)
+
     def slips(self, text: str) -> list[str]:
         """Those of ``never`` that ``text`` uses: words as whole words, marks anywhere."""
         return [word for word in self.never if re.search(_whole(word), text, re.IGNORECASE)]
