@@ -59,8 +59,7 @@ def main(
                 up.enter_context(services.service(worker, env=env, log=log))
             with _timed("the run"):
                 what = {"preset": preset, "spread": spread, "branch": branch}
-                run = ["prefect", "deployment", "run", "pipeline/pipeline", "--watch"]
-                services.run([*run, "--params", json.dumps(what)], env, shown=True)
+                services.run(["flows.watch", json.dumps(what)], env, shown=True)
         print(
             f"\nIts parameters, metrics and dvc.lock: git diff HEAD {branch}; make ui shows it all"
         )

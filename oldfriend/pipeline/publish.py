@@ -30,8 +30,11 @@ class PublishError(OldFriendError):
 def join(root: Path, branch: str) -> bool:
     """Make the clone ``root`` stand on ``branch`` of origin; whether it was there already.
 
-    Uncommitted changes of tracked files are lost: for clones that nobody works in.
+    Raises PublishError where somebody's uncommitted changes would be lost.
     """
+    if changed := _git(root, "status", "--porcelain", "--untracked-files=no").splitlines():
+        names = ", ".join(line.split()[-1] for line in changed[:5])
+        raise PublishError(f"{names} changed and not committed; commit, or run in a fresh clone")
     if _fetch(root, branch):
         _git(root, "checkout", "--quiet", "--force", "-B", branch, "FETCH_HEAD")
         return True

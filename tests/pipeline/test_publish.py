@@ -116,6 +116,14 @@ def test_an_unreachable_dvc_remote_keeps_the_data_and_says_how_to_go_on(origin: 
     assert list(locked(a)) == ["data"]
 
 
+def test_nobody_s_uncommitted_work_is_lost(origin: Path) -> None:
+    a = new_clone(origin, "a")
+    set_params(a, "data.start", 9)
+    with pytest.raises(PublishError, match=r"params.yaml changed and not committed"):
+        publish.join(a, BRANCH)
+    assert "start: 9" in (a / "params.yaml").read_text()
+
+
 def test_an_unreachable_origin_is_named(origin: Path) -> None:
     a = new_clone(origin, "a")
     shutil.rmtree(origin)
