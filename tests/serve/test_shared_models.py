@@ -1,5 +1,6 @@
 """One voice and one reader for many: batches give what single turns would."""
 
+import copy
 import threading
 import time
 from collections.abc import Sequence
@@ -8,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from serve_tiny import tiny
+from serving import PERSONAS
 
 from oldfriend.agent.models import FriendModel
 from oldfriend.app.serve.shared import SharedEmbedder, SharedReader, SharedVoice
 from oldfriend.app.serve.wishes import WISHES, Wishes
 from oldfriend.corpus.schema import NoteExample
 from oldfriend.errors import MissingDataError
+from oldfriend.lm import lora
 from oldfriend.lm.chat import message
+from oldfriend.lm.settings import LoraParams
 from oldfriend.memory.notes import Note, SlotType
 from oldfriend.memory.store.embed import HashEmbedder
+from oldfriend.persona import card as cards
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +80,42 @@ def test_drafts_share_their_prompt_and_begin_with_the_likeliest(folder: Path) ->
     WISHES.reset(token)
     assert len(wish.others) == 4
     voice.close()
+
+
+def test_each_persona_speaks_through_its_own_adapter_in_one_batch(tmp_path: Path) -> None:
+    model, tokenizer = tiny("llama")
+    model.save_pretrained(tmp_path / "friend")
+    tokenizer.save_pretrained(tmp_path / "friend")
+    for seed, name in enumerate(("dragana", "mairi")):
+        adapted = lora.attach(copy.deepcopy(model), LoraParams(rank=2), seed=seed)
+        torch.manual_seed(seed)
+        for part, weight in adapted.named_parameters():
+            if "lora_B" in part:
+                torch.nn.init.normal_(weight, std=0.4)
+        (tmp_path / "personas" / name).mkdir(parents=True)
+        lora.save(adapted, tmp_path / "personas" / name)
+    sizes: list[int] = []
+    voice = SharedVoice(
+        tmp_path / "friend", trained=tmp_path / "personas", seen=sizes.append
+    )  # fmt: skip
+
+    def speak(name: str) -> str:
+        card = cards.read(PERSONAS / f"{name}.yaml") if name else None
+        token = WISHES.set(Wishes(persona=card))
+        try:
+            return voice.reply(ask(1), 12)
+        finally:
+            WISHES.reset(token)
+
+    names = ["", "dragana", "mairi", "dez", "dragana", ""]  # dez has a card and no adapter
+    apart = [speak(name) for name in names]
+    assert len({*apart[:3]}) == 3 and apart[0] == apart[3] == apart[5] and apart[1] == apart[4]
+    sizes.clear()
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(speak, names))
+    voice.close()
+    assert max(sizes) > 1
+    assert sum(a == b for a, b in zip(apart, together, strict=True)) >= 4, "near ties may turn"
 
 
 def test_without_a_model_it_says_how_to_get_one(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ async def complete(
     text, key = _heard(asked, idempotency_key, x_stainless_retry_count)
     persona = await asyncio.to_thread(here.cast.card, user, asked.model)
     wish = Wishes(
-        temperature=asked.temperature, top_p=asked.top_p or 1.0, max_tokens=asked.most,
+        temperature=asked.temperature, top_p=asked.top_p, max_tokens=asked.most,
         seed=(asked.seed or 0) % 2**62, drafts=asked.n, persona=persona,
     )  # fmt: skip
     loop, said = asyncio.get_running_loop(), asyncio.Queue[str | None]()

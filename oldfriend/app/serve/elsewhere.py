@@ -56,7 +56,7 @@ class ElsewhereVoice:
             "model": self._model, "messages": told(prompt, wish.persona), "stream": False,
             "max_tokens": wish.max_tokens or max_new_tokens,
             **({"temperature": wish.temperature} if wish.temperature is not None else {}),
-            **({"top_p": wish.top_p} if wish.top_p < 1 else {}),
+            **({"top_p": wish.top_p} if wish.top_p is not None else {}),
         }  # fmt: skip
         texts = [self._asked(body | {"seed": wish.seed + n}, wish) for n in range(wish.drafts)]
         wish.others = texts[1:]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # these import torch
     from oldfriend.memory.notes import Note, SlotType
     from oldfriend.persona.serving import Personas
 
-VARIED = 0.8  # temperature of further drafts where none was asked for
+VARIED, NUCLEUS = 0.8, 0.95  # of further drafts where nothing was asked for; as lm/drafts.py has it
 
 
 class SharedEmbedder(Cached):
@@ -101,13 +101,13 @@ class SharedVoice(FriendModel):
 
         engine, asked, wish = self.engine(), self._hinted(prompt), wishes()
         assert engine is not None
-        most, who = wish.most(max_new_tokens), self._who()
+        most, who, nucleus = wish.most(max_new_tokens), self._who(), wish.top_p or NUCLEUS
         allow = self._quotes.allow([asked] * max(count, wish.drafts)) if self._quotes else None
 
         def wanted(n: int) -> "Wanted":
             narrow = partial(allow, n) if allow else None
             heat = first if n == 0 else warm
-            return Wanted(asked, most, heat, wish.top_p, wish.seed + seed + n, narrow, who)
+            return Wanted(asked, most, heat, nucleus, wish.seed + seed + n, narrow, who)
 
         futures = [engine.submit(wanted(n)) for n in range(max(count, wish.drafts))]
         written = [future.result() for future in futures]

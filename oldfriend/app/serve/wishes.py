@@ -12,12 +12,12 @@ from oldfriend.persona.card import Card
 
 @dataclass
 class Wishes:
-    """``temperature`` None: as the friend speaks of itself. ``drafts`` beyond the first are left in
-    ``others``; what writing cost is counted in ``prompt_tokens`` and ``tokens``. ``cut``: the reply
-    ended because it was as long as allowed."""
+    """``temperature`` and ``top_p`` None: as the friend speaks of itself. ``drafts`` beyond those
+    that the friend wants are left in ``others``; what writing cost is counted in ``prompt_tokens``
+    and ``tokens``. ``cut``: the reply ended because it was as long as allowed."""
 
     temperature: float | None = None
-    top_p: float = 1.0
+    top_p: float | None = None
     max_tokens: int | None = None
     seed: int = 0
     drafts: int = 1

@@ -3,7 +3,7 @@
 import { ask, get } from "./api.js";
 import { $, make, question } from "./dom.js";
 
-const PAGE = 50;
+const PAGE = 50, MADE = ["turn", "session", "insight"]; // these are no notes
 const panel = $("memory"), list = $("memories"), count = $("memory-count"), query = $("query");
 let shown = 0, asked = 0, erased = () => {};
 export const whenErased = (act) => { erased = act; };
@@ -66,7 +66,7 @@ function item(memory) {
     on: { click: () => attempt(does) },
   });
   const acts = [];
-  if (memory.slot && memory.current) acts.push(act("Wrong", () => correct(memory)));
+  if (memory.slot && memory.current && !MADE.includes(memory.kind)) acts.push(act("Wrong", () => correct(memory)));
   acts.push(act(memory.pinned ? "Unpin" : "Pin", () => pin(memory)));
   acts.push(act("Forget", () => forget(memory), { className: "danger" }));
   return make("li", {}, said, make("div", { className: "small", text: about }),
