@@ -15,11 +15,11 @@ from oldfriend.corpus.speech import Draft, Value, fill, render, speak
 from oldfriend.errors import InputError
 
 MIX: Mapping[GroundKind, float] = {
-    "recall": 0.4,
+    "recall": 0.38,
     "past": 0.1,
-    "abstain": 0.25,
+    "abstain": 0.23,
     "colour": 0.1,
-    "plain": 0.15,
+    "plain": 0.19,
 }
 _TRIES = 200  # lives tried for one example before giving up
 
@@ -211,14 +211,15 @@ class _Table:
         message: Draft
         name = self._rng.choice(sorted(self._seeds.slots))
         slot, chance = self._seeds.slots[name], self._rng.random()
-        if chance < 0.4:
-            exchange = self._rng.choice(bank.smalltalk.of(split))
+        if chance < 0.45:
+            talk = bank.courtesies if chance < 0.2 else bank.smalltalk
+            exchange = self._rng.choice(talk.of(split))
             message, reply = (exchange.say,), exchange.reply
-        elif chance < 0.6:
+        elif chance < 0.65:
             emotion = bank.emotions[self._rng.choice(sorted(bank.emotions))]
             message = (self._rng.choice(emotion.of(split)).say,)
             reply = self._rng.choice(emotion.replies).text
-        elif chance < 0.8:
+        elif chance < 0.85:
             colour = self._rng.choice(slot.colour.of(split))
             message, reply = (colour.talk,), colour.without
         else:

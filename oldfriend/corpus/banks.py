@@ -190,6 +190,7 @@ class LifeBank(Strict):
     emotions: dict[Name, Emotion]
     situations: dict[Name, Situation]
     smalltalk: Bank[Exchange]
+    courtesies: Bank[Exchange]
     jokes: tuple[Joke, ...] = Field(min_length=4)
     promises: tuple[Promise, ...] = Field(min_length=4)
     farewells: Farewell

@@ -1,10 +1,12 @@
-"""Invented values (people, places, bands ...) of which train, val and test never share one."""
+"""Names (people, places, bands ...), most of them invented; no split shares one with another."""
 
 import calendar
 import hashlib
+from functools import cache
 from random import Random
 from typing import Literal, get_args
 
+from oldfriend.corpus import known_names
 from oldfriend.corpus.schema import Split
 
 Generator = Literal["person_name", "full_name", "place", "organisation", "title", "band", "day"]
@@ -84,14 +86,34 @@ _PATTERNS: dict[Generator, tuple[str, ...]] = {
 }
 
 
+# Some are of this world: whoever knows a city by its meaning has to expect one, not to distrust it.
+KNOWN_SHARE = 0.4
+_KNOWN: dict[Generator, list[str]] = {
+    "person_name": known_names.PEOPLE.split(),
+    "place": [" ".join(place.split()) for place in known_names.PLACES.split(",")],
+}
+
+
 def split_of(value: str) -> Split:
-    """The one split in which an invented ``value`` may occur: 70% train, 10% val, 20% test."""
+    """The one split in which a name may occur: 70% train, 10% val, 20% test."""
     bucket = int.from_bytes(hashlib.sha256(value.casefold().encode()).digest()[:4], "big") % 10
     return "train" if bucket < 7 else "val" if bucket < 8 else "test"
 
 
 def draw(kind: Generator, split: Split, rng: Random) -> str:
-    """Draw a value of ``kind`` that belongs to ``split``, as do the invented words in it."""
+    """Draw a name of ``kind`` that belongs to ``split``: one of this world or an invented one."""
+    if kind in _KNOWN and rng.random() < KNOWN_SHARE:
+        return rng.choice(_known(kind, split))
+    return invent(kind, split, rng)
+
+
+@cache
+def _known(kind: Generator, split: Split) -> list[str]:
+    return [name for name in _KNOWN[kind] if split_of(name) == split]
+
+
+def invent(kind: Generator, split: Split, rng: Random) -> str:
+    """Invent a name of ``kind`` that belongs to ``split``, as do the invented words in it."""
     while True:
         value = rng.choice(_PATTERNS[kind]).format_map(_Words(rng, split))
         words = value.split()

@@ -8,7 +8,7 @@ from random import Random
 from typing import Literal
 
 from oldfriend.corpus.banks import Bank, Slot
-from oldfriend.corpus.names import draw
+from oldfriend.corpus.names import draw, invent
 from oldfriend.corpus.schema import SPLITS, Fact, Row, Split
 from oldfriend.corpus.seeds import Seeds
 from oldfriend.corpus.settings import SimulatorParams
@@ -142,9 +142,9 @@ def _interests(
 
 
 def _unused_name(split: Split, names: set[str], rng: Random) -> str:
-    name = draw("person_name", split, rng)
+    name = invent("person_name", split, rng)
     while name in names:
-        name = draw("person_name", split, rng)
+        name = invent("person_name", split, rng)
     names.add(name)
     return name
 

@@ -195,7 +195,8 @@ class _Year:
 
     def _chat(self, situation: str) -> None:
         life = self._seeds.life
-        bank = life.smalltalk if self._happens(0.6) else life.situations[situation].followups
+        banks = (life.smalltalk, life.situations[situation].followups, life.courtesies)
+        (bank,) = self._rng.choices(banks, (0.5, 0.3, 0.2))
         exchange = self._say.deal(bank.of(self._split))
         self._say.user(exchange.say)
         self._say.friend(exchange.reply)

@@ -110,6 +110,10 @@ def small_banks() -> dict[str, Bank]:
                 "train": [{"say": f"What's {n} plus 1?", "reply": f"{n + 1}."} for n in range(6)],
                 "test": [{"say": f"What's {n} less 1?", "reply": f"{n - 1}."} for n in range(3)],
             },
+            "courtesies": {
+                "train": [{"say": f"Hello {n}.", "reply": "Hello."} for n in range(3)],
+                "test": [{"say": f"Hi {n}.", "reply": "Hello."} for n in range(3)],
+            },
             "jokes": [{"setup": f"Joke {n}.", "callback": f"Again {n}."} for n in range(5)],
             "promises": [
                 {"say": f"I'll do {n}.", "kept": f"I did {n}.", "broken": f"I didn't do {n}."}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oldfriend.corpus.names import GENERATORS, Generator, draw, split_of
+from oldfriend.corpus.names import GENERATORS, KNOWN_SHARE, Generator, draw, invent, split_of
 from oldfriend.corpus.schema import SPLITS, Split
 
 
@@ -25,7 +25,7 @@ def test_split_ignores_case(value: str) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in GENERATORS if kind != "day"])
 def test_spaces_are_large(kind: Generator) -> None:
     rng = Random(1)
-    drawn = [draw(kind, "train", rng) for _ in range(3_000)]
+    drawn = [invent(kind, "train", rng) for _ in range(3_000)]
 
     # n draws from N values collide about n^2 / 2N times; 20 000 values would give 225.
     assert len(drawn) - len(set(drawn)) < 225
@@ -33,7 +33,7 @@ def test_spaces_are_large(kind: Generator) -> None:
 
 @given(st.sampled_from(SPLITS), st.integers(0, 10_000))
 def test_person_names_are_short_words(split: Split, seed: int) -> None:
-    name = draw("person_name", split, Random(seed))
+    name = invent("person_name", split, Random(seed))
 
     assert name.isalpha()
     assert name.istitle()
@@ -46,6 +46,17 @@ def test_invented_words_inside_a_value_belong_to_its_split_too(split: Split, see
     first, last = draw("full_name", split, Random(seed)).split()
 
     assert split_of(first) == split_of(last) == split
+
+
+@pytest.mark.parametrize(("kind", "one"), [("place", "Lisbon"), ("person_name", "Maria")])
+def test_some_names_are_of_this_world_and_keep_to_their_split(kind: Generator, one: str) -> None:
+    drawn = {split: [draw(kind, split, Random(n)) for n in range(4_000)] for split in SPLITS}
+
+    assert [split for split in SPLITS if one in drawn[split]] == [split_of(one)]
+    for split in SPLITS:
+        often = [name for name in {*drawn[split]} if drawn[split].count(name) >= 4]
+        share = sum(drawn[split].count(name) for name in often) / 4_000
+        assert KNOWN_SHARE - 0.1 < share < KNOWN_SHARE + 0.2
 
 
 @given(st.sampled_from(SPLITS), st.integers(0, 10_000))

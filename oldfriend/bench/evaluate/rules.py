@@ -63,12 +63,12 @@ class Rules:
             for topic, lines in character.lines.items()
             for line in lines
         }
-        for exchange in (*seeds.life.smalltalk.train, *seeds.life.smalltalk.test):
-            acts[exchange.reply] = Act()
+        for bank in (seeds.life.smalltalk, seeds.life.courtesies):
+            acts |= {exchange.reply: Act() for exchange in (*bank.train, *bank.test)}
         for text in (*seeds.glue.nods, *seeds.life.abstain, grounded.LISTENING, grounded.HONEST):
             acts[text] = Act()
-        bank = Bank.load(judge_bank).dismissive
-        acts |= {text: Act(hurts=True) for text in (*bank.train, *bank.test)}
+        cold = Bank.load(judge_bank).dismissive
+        acts |= {text: Act(hurts=True) for text in (*cold.train, *cold.test)}
         for name, emotion in self._emotions.items():
             known = {strategy_of(reply.strategy) for reply in emotion.replies}
             self._suits[name] = frozenset(s for s in known if s)
