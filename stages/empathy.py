@@ -9,7 +9,7 @@ EXTERNAL, EMPATHY = Path("data/external"), Path("models/empathy")
 
 
 def main() -> None:
-    read = [CURATED / "talk", CURATED / "lives.jsonl"]
+    read = [CURATED / name for name in ("talk", "lives.jsonl", "precedents.jsonl")]
     with stage_run("empathy", data=read, models=[EMPATHY]) as run:
         from oldfriend.empathy import train
 

@@ -15,13 +15,14 @@ LABELS = 3  # feelings that are named
 
 @dataclass(frozen=True)
 class Tried:
-    """A draft. ``source``: the model's, or a line of the persona's card. ``round``: 0 for the first
-    batch. ``rejected``: why it could not be said at all, "" if it could. ``verdict``: the judge's,
-    None without a judge. ``sure``: the geometric mean of its tokens' probabilities. ``score``: what
-    drafts are compared by."""
+    """A draft. ``source``: the model's, a line of the persona's card, or known from the repertoire.
+    ``round``: 0 for the first batch. ``rejected``: why it could not be said at all, "" if it could.
+    ``verdict``: the judge's, None without a judge. ``sure``: the geometric mean of its tokens'
+    probabilities, of a known reply how like its message the present one is. ``score``: what drafts
+    are compared by."""
 
     text: str
-    source: Literal["model", "card"] = "model"
+    source: Literal["model", "card", "known"] = "model"
     round: int = 0
     rejected: str = ""
     verdict: "Verdict | None" = None
@@ -90,7 +91,8 @@ class Explanation:
         for place, draft in enumerate(self.drafts):
             mark = "said" if place == self.chosen else f"draft {place + 1}"
             way = draft.strategy.replace("_", " ")
-            of = f"{way} of the card" if draft.source == "card" else f"batch {draft.round + 1}"
+            of = {"card": f"{way} of the card", "known": "known reply"}.get(draft.source)
+            of = of or f"batch {draft.round + 1}"
             score = f", {draft.score:.2f}" if draft.verdict else ""
             why = f" ({draft.reason})" if draft.reason else ""
             yield f"{mark}, {of}{score}: {draft.text}{why}"

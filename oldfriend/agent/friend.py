@@ -25,8 +25,9 @@ from oldfriend.agent.sessions import Session, close_session, open_session
 from oldfriend.agent.settings import FriendParams
 from oldfriend.agent.speaking import Scene, answer
 from oldfriend.corpus.schema import Turn
+from oldfriend.empathy.care import forget_care
 from oldfriend.empathy.crisis import Alarm
-from oldfriend.errors import InputError, MissingDataError
+from oldfriend.errors import CheckpointError, InputError, MissingDataError
 from oldfriend.memory.store import forgetting
 from oldfriend.memory.store.dates import resolve
 from oldfriend.memory.store.decide import Calibration, decide
@@ -178,6 +179,7 @@ class Friend:
                 own = adapter(self._models, user) if self._models else None
                 self._reader.forget(user)
                 erasure = memory.forget_all(at, own)
+                forget_care(self.pool.folder, user)
             elif isinstance(what, str):
                 erasure = memory.forget_topic(what, at)
             else:
@@ -278,7 +280,7 @@ class Friend:
         place = Place(memory.user, session.name, session.turn, now)
         try:
             read = self._reader.read(memory.user, text, session.talk)
-        except MissingDataError as error:
+        except (MissingDataError, CheckpointError) as error:
             notices.append(f"{error}. Your words are kept as you said them, without notes")
             return []
         made = (noting.note_record(place, text, note, slot, memory.state) for note, slot in read)

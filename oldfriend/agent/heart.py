@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 from oldfriend.corpus.schema import Kind, Turn
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from oldfriend.agent.settings import FriendParams
     from oldfriend.empathy.emotion import Emotion
     from oldfriend.empathy.judge import Draft, Judge, Situation, Verdict
+    from oldfriend.empathy.repertoire import Known, Repertoire
     from oldfriend.empathy.strategy import Strategist
 
 DANGER = "danger"  # the label of a mood's event that was an alarm
@@ -58,12 +60,13 @@ class Heart:
         emotion: "Emotion | None" = None,
         strategist: "Strategist | None" = None,
         judge: "Judge | None" = None,
+        repertoire: "Repertoire | None" = None,
         persona: "Persona | None" = None,
         notices: Sequence[str] = (),
     ) -> None:
         self.crisis = crisis or Crisis()
         self.emotion, self.strategist, self.judge = emotion, strategist, judge
-        self.persona, self.notices = persona, tuple(notices)
+        self.repertoire, self.persona, self.notices = repertoire, persona, tuple(notices)
 
     @classmethod
     def open(
@@ -94,7 +97,9 @@ class Heart:
             empathy.encoder = _Shared(encoder)
         crisis, judge = empathy.crisis(lines), empathy.judge
         notices = [notice for notice in (crisis.notice, judge.notice) if notice]
-        return cls(crisis, empathy.emotion, empathy.strategist, judge, persona, notices)
+        return cls(
+            crisis, empathy.emotion, empathy.strategist, judge, empathy.repertoire, persona, notices
+        )  # fmt: skip
 
     def feel(self, text: str, mood: Mood, now: datetime, params: "FriendParams") -> Felt:
         """What ``text`` feels like, and the mood after it."""
@@ -129,6 +134,25 @@ class Heart:
             )
         )
         return _gently(choice) if _shaken(felt.mood) else choice
+
+    def known(
+        self,
+        situation: "Situation",
+        choice: Choice | None,
+        rng: Random,
+        params: "FriendParams",
+    ) -> "list[Known]":
+        """Replies that suited messages like the last one of ``situation``, none said lately."""
+        if self.repertoire is None or not params.repertoire:
+            return []
+        return self.repertoire.near(
+            situation.talk[-1].text,
+            situation.feelings,
+            choice.probabilities if choice else {},
+            count=params.drafts.known,
+            said={turn.text for turn in situation.talk if turn.speaker == "friend"},
+            rng=rng,
+        )
 
     def score(self, situation: "Situation", drafts: "Sequence[Draft]") -> "list[Verdict]":
         """A verdict for each draft; all their texts are encoded in one call."""

@@ -9,12 +9,13 @@ from oldfriend.memory.store.settings import ForgettingParams, LevelsParams
 class DraftParams(Settings):
     """How many replies are drafted, and when one is good enough to be said.
 
-    ``count`` drafts come out of one batch. If the judge's best is below ``good_enough``, up to
-    ``redrafts`` more batches are drawn, each warmer by ``warmer``, as long as less than ``seconds``
-    have gone by.
+    ``count`` drafts come out of one batch, and up to ``known`` beside it out of the repertoire. If
+    the judge's best is below ``good_enough``, up to ``redrafts`` more batches are drawn, each
+    warmer by ``warmer``, as long as less than ``seconds`` have gone by.
     """
 
     count: int = Field(default=3, ge=1, le=16)
+    known: int = Field(default=3, ge=1, le=16)
     good_enough: float = Field(default=0.5, ge=0, le=1)  # of the judge's total
     redrafts: int = Field(default=1, ge=0, le=8)
     seconds: float = Field(default=2.0, ge=0, le=600)
@@ -31,7 +32,8 @@ class FriendParams(Settings):
 
     ``memories`` and ``exchanges`` follow what the ground stage trains on (at most 6 lines and one
     exchange): a model sees prompts as it learnt them. ``recall``, ``feelings``, ``strategy``,
-    ``judge`` and ``persona`` switch parts of a turn off; danger is always listened for.
+    ``repertoire``, ``judge`` and ``persona`` switch parts of a turn off; danger is always listened
+    for.
     """
 
     hits: int = Field(default=30, ge=1, le=200)  # memories that the decision looks at
@@ -43,6 +45,7 @@ class FriendParams(Settings):
     recall: bool = True
     feelings: bool = True
     strategy: bool = True
+    repertoire: bool = True
     judge: bool = True
     persona: bool = True
     drafts: DraftParams = DraftParams()

@@ -4,7 +4,7 @@ A fact is never traded for a prettier draft: a draft that does not stand on memo
 and where memory is asked for, all drafts must quote what the model's likeliest reading quotes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
@@ -221,9 +221,8 @@ class _Drafting:
             why_not, sure = self._rejected(said), _sureness(answer)
             text = spoken(answer.text) if said.notice else said.text
             fresh.setdefault(text, (Tried(text, "model", number, why_not, sure=sure), said))
-        line, way = self._line(number)
-        if line:
-            fresh.setdefault(line, (Tried(line, "card", number, strategy=way), Said(line)))
+        for tried in self._without_model(number):
+            fresh.setdefault(tried.text, (tried, Said(tried.text)))
         known = {draft.text for draft in self._tried}
         rows = [row for text, row in fresh.items() if text not in known]
         with timed(self._seconds, "speak: judge"):
@@ -238,13 +237,21 @@ class _Drafting:
         same = {r.id for r in said.memories} == {r.id for r in self._fallback.memories}
         return "" if same or self._fallback.notice else OTHER
 
-    def _line(self, number: int) -> tuple[str, str]:
-        """What the card has to say, and in which way; nothing where memory is asked for."""
+    def _without_model(self, number: int) -> Iterator[Tried]:
+        """What the card has to say, and what the repertoire knows; nothing where memory is asked
+        for."""
+        strategy, situation = self._asked.strategy, self._asked.situation
+        rng = Random(self._asked.seed + number)
+        if self._question:
+            return
         who = self._heart.persona if self._params.persona else None
-        strategy, feelings = self._asked.strategy, self._asked.situation.feelings
-        if self._question or who is None or strategy is None or feelings is None:
-            return "", ""
-        return who.line(strategy, feelings, Random(self._asked.seed + number))
+        if who and strategy and situation.feelings:
+            line, way = who.line(strategy, situation.feelings, rng)
+            if line:
+                yield Tried(line, "card", number, strategy=way)
+        if number == 0:
+            for known in self._heart.known(situation, strategy, rng, self._params):
+                yield Tried(known.text, "known", sure=known.likeness, strategy=known.strategy)
 
     def _judged(self, rows: Sequence[tuple[Tried, Said]]) -> list[Tried]:
         """The drafts with verdicts, but for those that cannot be said."""

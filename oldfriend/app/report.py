@@ -15,7 +15,8 @@ STAGES = (
 )  # fmt: skip
 BASELINES = (
     "_before", "_base", "_keywords", "_ungated", "_lm", "_tagger", "_dense", "_cut", "_control",
-    "_no_memory", "_no_strategy", "_no_judge", "_no_persona", "_last_turns", "_plain_rag",
+    "_no_memory", "_no_strategy", "_no_repertoire", "_no_judge", "_no_persona", "_last_turns",
+    "_plain_rag",
 )  # fmt: skip
 
 

@@ -16,12 +16,14 @@ from oldfriend.corpus.grounding import ground_from_talk
 from oldfriend.corpus.importers import IMPORTERS, load
 from oldfriend.corpus.normalise import normalise
 from oldfriend.corpus.people import Life
+from oldfriend.corpus.precedents import precedents
 from oldfriend.corpus.progress import progress
 from oldfriend.corpus.schema import (
     SPLITS,
     Conversation,
     GroundExample,
     NoteExample,
+    Precedent,
     Split,
     write_rows,
 )
@@ -49,6 +51,7 @@ class Corpus:
     notes: dict[Split, list[NoteExample]] = field(default_factory=dict)
     ground: dict[Split, list[GroundExample]] = field(default_factory=dict)
     users: dict[str, dict[str, list[NoteExample]]] = field(default_factory=dict)
+    precedents: list[Precedent] = field(default_factory=list)
     leaks: int = 0
     heard: list[str] = field(default_factory=list)
 
@@ -169,6 +172,7 @@ def cut(corpus: Corpus, params: TaskParams, banks: Seeds | None, seed: int) -> N
                 max_memories=params.ground_memories,
                 max_exchanges=params.ground_exchanges if split == "train" else 1,
             )
+    corpus.precedents = precedents(corpus.talk, banks)
     for part, examples in user_notes(corpus.talk, corpus.lives, seed=seed).items():
         for example in examples:
             corpus.users.setdefault(example.user, {}).setdefault(part, []).append(example)
@@ -184,6 +188,7 @@ def count(corpus: Corpus) -> Metrics:
     tallies = corpus.tallies.values()
     return metrics | {
         "users": len(corpus.users),
+        "precedents": len(corpus.precedents),
         "persons": len({row.person for row in corpus.talk}),
         "duplicates_removed": corpus.duplicates.total(),
         "split_leaks": corpus.leaks,
@@ -207,6 +212,7 @@ def write(corpus: Corpus, out: Path, *, samples: int) -> None:
         for part, examples in parts.items():
             write_rows(out / "users" / _file_name(user) / f"{part}.jsonl", examples)
     write_rows(out / "lives.jsonl", corpus.lives)
+    write_rows(out / "precedents.jsonl", corpus.precedents)
     summary = card.summarise(
         corpus.talk,
         corpus.tallies,

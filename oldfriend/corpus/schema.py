@@ -124,6 +124,22 @@ class GroundExample(Row):
     contrast: str | None = None
 
 
+class Suited(Row):
+    """A reply, and the strategy it follows if one is known."""
+
+    text: str = Field(min_length=1)
+    strategy: str | None = None
+
+
+class Precedent(Row):
+    """Replies that suited a message, which is "" if they suit any plain talk."""
+
+    source: str
+    message: str = ""
+    emotion: str | None = None
+    replies: tuple[Suited, ...] = Field(min_length=1)
+
+
 def retold(example: NoteExample, other: Callable[[Fact], str]) -> NoteExample:
     """The same turn with every fact's value replaced by ``other(fact)``, spans moved along."""
     text, facts, moved = example.text, list[Fact](), 0

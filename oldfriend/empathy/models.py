@@ -14,13 +14,14 @@ if TYPE_CHECKING:  # these import numpy and torch
     from oldfriend.empathy.emotion import Emotion
     from oldfriend.empathy.encoder import Encoder
     from oldfriend.empathy.judge import Judge
+    from oldfriend.empathy.repertoire import Repertoire
     from oldfriend.empathy.strategy import Strategist
 
 CRISIS, JUDGE = "crisis", "judge"  # folders in it
 
 
 class Empathy:
-    """Crisis, emotion, strategy and judge of one folder. Opening it reads nothing but settings."""
+    """The parts that were trained into one folder. Opening it reads nothing but settings."""
 
     def __init__(self, folder: Path, params: EmpathyParams) -> None:
         self.folder, self.params = folder, params
@@ -67,3 +68,9 @@ class Empathy:
         from oldfriend.empathy.judge import Judge
 
         return Judge.load(self.folder / JUDGE, self.encoder.encode, self.params.judge.weights)
+
+    @cached_property
+    def repertoire(self) -> "Repertoire":
+        from oldfriend.empathy.repertoire import Repertoire
+
+        return Repertoire.load(self.folder, self.encoder.encode)

@@ -1,4 +1,4 @@
-"""The empathy stage: emotion, crisis, strategy and judge, measured on people never seen."""
+"""The empathy stage: emotion, crisis, strategy, repertoire, judge; measured on unseen people."""
 
 import statistics
 import time
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from oldfriend.corpus.schema import Conversation, Split, read_rows
+from oldfriend.corpus.schema import Conversation, Precedent, Split, read_rows
 from oldfriend.empathy import crisis_train, emotion_train, judge_train, strategy_train
 from oldfriend.empathy.data import Support, esconv, life_feelings
 from oldfriend.empathy.emotion import Emotion
 from oldfriend.empathy.encoder import Array, Encoder
 from oldfriend.empathy.models import CRISIS, JUDGE
+from oldfriend.empathy.repertoire import Repertoire
 from oldfriend.empathy.settings import EmpathyParams
 from oldfriend.errors import MissingDataError
 from oldfriend.files import atomic_folder, write_json
@@ -60,6 +61,8 @@ def train(
             talk, seeds / "judge.yaml", plain.encode, params.judge, folder / JUDGE,
             support=support, valence=valence, seed=run.seed,
         )  # fmt: skip
+        answered = list(read_rows(curated / "precedents.jsonl", Precedent))
+        Repertoire.build(answered, plain.encode).save(folder)
         meta = {"params": params.model_dump(mode="json"), "seed": run.seed}
         write_json(folder / "meta.json", meta)
     return outcome

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 from time import sleep
+from typing import ClassVar
 
 import pytest
 from friend_fakes import SLOTS, START, Table, on_disk
@@ -25,7 +26,7 @@ from oldfriend.lm import lora
 from oldfriend.lm import model as models
 from oldfriend.lm.settings import BaseParams, FitParams, LoraParams
 from oldfriend.lm.tokenizer import train_tokenizer
-from oldfriend.memory import notes
+from oldfriend.memory import interests, notes
 from oldfriend.memory.extract import SLOTS as SLOTS_FILE
 from oldfriend.memory.grounding import abstains, says
 from oldfriend.memory.notes import Note
@@ -269,29 +270,45 @@ def tiny(tmp_path: Path) -> Path:
     (tmp_path / "friend").mkdir()
     models.save(model, tokenizer, tmp_path / "friend", {"seed": 0})
     settings = SummarizerParams(fit=torch_fit, user_fit=torch_fit, max_new_tokens=12)
-    for name, slots in (("summarizer", ["pet_name"]), ("users/ben", ["home_city"])):
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        adapted = lora.attach(models.load(tmp_path / "friend")[0], LoraParams(rank=2, alpha=4))
-        lora.save(adapted, folder)
-        notes.save_slots({slot: SLOTS[slot] for slot in slots}, folder / SLOTS_FILE)
-        models.write_meta(folder, {"params": settings.model_dump(), "threshold": 0.0})
+    folder = tmp_path / "summarizer"
+    folder.mkdir()
+    adapted = lora.attach(models.load(tmp_path / "friend")[0], LoraParams(rank=2, alpha=4))
+    lora.save(adapted, folder)
+    notes.save_slots({"pet_name": SLOTS["pet_name"]}, folder / SLOTS_FILE)
+    models.write_meta(folder, {"params": settings.model_dump(), "threshold": 0.0})
     return tmp_path
 
 
-def test_with_real_models_and_a_persons_own_adapter(tiny: Path, tmp_path: Path) -> None:
+class OwnReader:
+    """A person's own reader that always notes the same words."""
+
+    slots: ClassVar = {"home_city": SLOTS["home_city"]}
+
+    def read(self, texts: Sequence[str]) -> list[list[Note]]:
+        return [[Note("home_city", "Miro", text.find("Miro"), len(text))] for text in texts]
+
+
+def test_with_real_models_and_a_persons_own_readers(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tiny / "users" / "ben"
+    own.mkdir(parents=True)
+    (own / "adapter_config.json").write_text("{}")
     params = FriendParams(max_new_tokens=6)
     with Friend.open(tmp_path / "memory", tiny, encoder="hash", params=params) as friend:
+        broken = friend.turn("ben", "my cat is called Miro", now=START)
+        assert broken.text and any("users/ben" in notice for notice in broken.notices)
+        assert friend.memory("ben").records(("turn",)), "the words are kept all the same"
+        monkeypatch.setattr(interests, "load", lambda *_: OwnReader())
         for user, slot in (("ada", "pet_name"), ("ben", "home_city")):
             reply = friend.turn(user, "my cat is called Miro", now=START)
-            assert reply.text
             missing = [notice for notice in reply.notices if "dvc repro" in notice]
             assert ["empathy" in notice for notice in missing] == [True]
-            for note in reply.noted:
-                assert note.slot == slot
-                assert note.source and note.value in "my cat is called Miro"
+            assert all(note.slot == slot for note in reply.noted)
+            assert all(note.value in "my cat is called Miro" for note in reply.noted)
+            assert reply.noted or user == "ada", "ben's own reader finds something"
         friend.forget("ben", "all", now=START)
-        assert not (tiny / "users" / "ben").exists()
+        assert not own.exists()
         friend.turn("ben", "my cat is called Miro", now=START)
 
 

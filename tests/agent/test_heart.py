@@ -19,13 +19,16 @@ from oldfriend.agent.persona import Persona
 from oldfriend.agent.sessions import QUIET
 from oldfriend.agent.settings import DraftParams, FriendParams
 from oldfriend.agent.speaking import OTHER
+from oldfriend.corpus.schema import Precedent, Suited
 from oldfriend.empathy.context import COURSE, Choice
 from oldfriend.empathy.emotion import Feelings
 from oldfriend.empathy.judge import Draft, Judge, Situation
 from oldfriend.empathy.mood import Mood
+from oldfriend.empathy.repertoire import Repertoire
 from oldfriend.empathy.strategies import PLAYFUL, STRATEGIES, Strategy
 from oldfriend.empathy.strategy import FEATURES, Maps, Strategist
 from oldfriend.lm.generate import Answer
+from oldfriend.memory.store.embed import HashEmbedder
 from oldfriend.memory.store.journal import Add
 
 CARD = Path(__file__).parents[2] / "data" / "seeds" / "personas" / "tormod.yaml"
@@ -317,6 +320,24 @@ def test_no_line_of_a_card_jokes_at_pain_or_consoles_the_glad(
     only = Choice(strategy, {s: float(s == strategy) for s in STRATEGIES}, ())
     assert who.line(only, felt, Random(0))[1] in (strategy, ""), "no way that the rules closed"
     assert who.line(choice, Feelings({}, ("any",), valence, 0.1), Random(0)) == ("", "")
+
+
+def test_a_known_reply_stands_beside_the_drafts_but_not_where_memory_is_asked_for(
+    table: Table,
+) -> None:
+    table.say("My cat is called Miro.")
+    drafted(table, ["Mm."], known=1)
+    known = [Suited(text=f"Hello, you, and a good {part} to you.") for part in ("day", "night")]
+    hello = Precedent(source="ours", message="Hello.", replies=tuple(known))
+    table.friend._heart.repertoire = Repertoire.build([hello], HashEmbedder().encode)
+    replies = [table.say("Hello.") for _ in range(3)]
+    assert {reply.text for reply in replies[:2]} == {one.text for one in known}
+    assert replies[2].text == "Mm.", "nothing is said twice"
+    assert replies[0].why.drafts[replies[0].why.chosen].source == "known"
+    asked = table.say("What is my cat called?")
+    assert {draft.source for draft in asked.why.drafts} <= {"model"}
+    table.friend.params = FriendParams(repertoire=False)
+    assert {draft.source for draft in table.say("Hello.").why.drafts} == {"model"}
 
 
 @pytest.mark.parametrize("part", ["feelings", "strategy", "judge", "recall"])

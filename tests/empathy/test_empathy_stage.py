@@ -48,6 +48,8 @@ def small(place: Path, params: EmpathyParams = PARAMS) -> dict[str, float]:
             "turns": [{"speaker": "user", "text": text} for text in turns]}  # fmt: skip
     path.write_text(f"{path.read_text()}{json.dumps(told)}\n")
     (curated / "lives.jsonl").write_text('{"moments": []}\n')
+    answered = {"source": "ours", "message": "Hello.", "replies": [{"text": "Hello, you."}]}
+    (curated / "precedents.jsonl").write_text(json.dumps(answered) + "\n")
     run = Run(place / "checkpoints", seed=0)
     return train(
         params, run=run, curated=curated, seeds=SEEDS, external=place / "external",

@@ -217,5 +217,5 @@ class House:
 
 def played(heart: Heart, persona: Persona | None) -> Heart:
     """The same heart in another character."""
-    parts = (heart.crisis, heart.emotion, heart.strategist, heart.judge)
+    parts = (heart.crisis, heart.emotion, heart.strategist, heart.judge, heart.repertoire)
     return Heart(*parts, persona=persona, notices=heart.notices)

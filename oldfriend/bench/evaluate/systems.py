@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PARTS: Mapping[str, Mapping[str, bool]] = {
     "no_memory": {"recall": False},
     "no_strategy": {"strategy": False},
+    "no_repertoire": {"repertoire": False},
     "no_judge": {"judge": False},
     "no_persona": {"persona": False},
 }
