@@ -160,7 +160,7 @@ def champion() -> Champion | None:
         return None
     run = mlflow.MlflowClient().get_run(found.tags["run"])
     outputs = {k.removeprefix("out."): v for k, v in run.data.tags.items() if k.startswith("out.")}
-    return Champion(found.version, dict(run.data.metrics), outputs, found.tags["before"])
+    return Champion(str(found.version), dict(run.data.metrics), outputs, found.tags["before"])
 
 
 def crown(metrics: dict[str, float], outputs: dict[str, str], why: str) -> Champion:

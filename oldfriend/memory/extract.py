@@ -12,7 +12,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from oldfriend.corpus.schema import NoteExample, read_rows
-from oldfriend.errors import MissingDataError
+from oldfriend.errors import CheckpointError, MissingDataError
 from oldfriend.files import atomic_folder
 from oldfriend.lm import lora
 from oldfriend.lm import model as models
@@ -108,7 +108,11 @@ def load(
     """
     model, tokenizer = models.load(base)
     meta = models.read_meta(adapter)
-    params = SummarizerParams.model_validate(meta["params"])
+    try:
+        params = SummarizerParams.model_validate(meta["params"])
+    except (KeyError, ValueError) as error:
+        message = f"{adapter} was made by another version ({error}); run: dvc repro summarizer"
+        raise CheckpointError(message) from None
     marks = second or base.parent / "tagger"
     generic = Summarizer(
         lora.load(model, adapter),

@@ -15,7 +15,7 @@ _NOT_BARE = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _LONGEST_KEY = 1000  # characters; YAML reads 1024 before the colon
 # a block keeps text as it is only where nothing needs an escape and the first line is not indented
 _BLOCK = re.compile("(?![ \n\t])[\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd"
-                    "\U00010000-\U0010ffff]*[^\\s]")  # fmt: skip
+                    "\U00010000-\U0010ffff]*(?<!\\s)")  # fmt: skip
 
 
 def loads(payload: bytes, path: Path | None = None, limits: Limits = LIMITS) -> Any:

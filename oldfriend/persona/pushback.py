@@ -244,7 +244,10 @@ def with_facts(bank: Pressure, rows: Sequence[GroundExample]) -> list[GroundExam
         values[row.slot].add(row.value)
     kept = [row for row in found if len(values[row.slot]) > 1]
     if not kept:
-        raise InputError("no recall example has a slot of pressure.yaml's facts and two values")
+        raise InputError(
+            f"none of {len(rows)} grounding examples recalls a slot of pressure.yaml's facts that "
+            "has two values among them; curate more (curate.tasks.ground)"
+        )
     return kept
 
 

@@ -44,6 +44,7 @@ def die(*_: object, **__: object) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a shell's background
     torch.set_num_threads(1)
     if "--die-when-done" in sys.argv:  # after the last step, before the checkpoints are removed
         shutil.rmtree = die  # type: ignore[assignment]

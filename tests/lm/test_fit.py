@@ -301,7 +301,10 @@ def test_ctrl_c_ends_the_run_and_keeps_its_checkpoint(tmp_path: Path) -> None:
     process = start(tmp_path, {"steps": 1_000_000})
     wait_for_checkpoint(tmp_path, process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(WAIT) != 0
+    try:
+        assert process.wait(WAIT) != 0
+    finally:
+        process.kill()
     (folder,) = tmp_path.iterdir()
     assert newest_checkpoint(folder) is not None
 
