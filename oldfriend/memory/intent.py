@@ -38,11 +38,15 @@ class Intent:
 
     def read(self, vectors_ND: NDArray[np.float32]) -> list[tuple[str, float]]:
         """The likeliest topic of each message and its probability."""
-        logits_NT = vectors_ND @ self.weight.T + self.bias
-        odds_NT = np.exp(logits_NT - logits_NT.max(1, keepdims=True))
-        odds_NT /= odds_NT.sum(1, keepdims=True)
+        odds_NT = self.odds(vectors_ND)
         best_N = odds_NT.argmax(1)
         return [(self.topics[t], float(odds_NT[n, t])) for n, t in enumerate(best_N)]
+
+    def odds(self, vectors_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probability of each topic [N, T]."""
+        logits_NT = vectors_ND @ self.weight.T + self.bias
+        odds_NT = np.exp(logits_NT - logits_NT.max(1, keepdims=True))
+        return np.asarray(odds_NT / odds_NT.sum(1, keepdims=True), np.float32)
 
     def hints(self, texts: Sequence[str], encode: Encode) -> list[str]:
         """The texts, each with what it seems to ask about behind it."""

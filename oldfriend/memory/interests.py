@@ -2,8 +2,8 @@
 
 Two readers learn it from the records that the person confirmed and rejected: a LoRA on the generic
 tagger marks the value, and a linear head on MiniLM's sentence vectors tells turns about it from
-other turns. A note is taken where both agree. What everybody's notes are about stays with the
-generic reader, so nothing is forgotten.
+other turns. A note is taken where neither speaks against it. What everybody's notes are about stays
+with the generic reader, so nothing is forgotten.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ from oldfriend.memory.intent import NOTHING, Intent
 from oldfriend.memory.notes import Note, Slots
 from oldfriend.memory.tagger import Tagger
 
-SURE = 0.5  # as likely as not
+SURE = 0.5  # probability of a mark: as likely as not
+ABOUT = 0.15  # and of its topic: the head knows few phrasings and is modest (docs/memory-notes.md)
 UNLIKE = 0.35  # cosine: others' turns that come nearer may be about the same, unlabelled
 INVERSE_L2 = 10.0
 
@@ -42,10 +43,15 @@ class Interests:
         """The notes of every text that are in this person's own slots."""
         if not texts:
             return []
-        topics = self.topics.read(self.encode(texts))
+        rows = self.topics.odds(self.encode(texts)).tolist()
+        about = [dict(zip(self.topics.topics, row, strict=True)) for row in rows]
         return [
-            [note for note, sure in found if note.slot == topic and sure >= SURE]
-            for found, (topic, _) in zip(self.tagger.read(texts), topics, strict=True)
+            [
+                n
+                for n, sure in found
+                if n.slot in self.slots and sure >= SURE and odds[n.slot] >= ABOUT
+            ]
+            for found, odds in zip(self.tagger.read(texts), about, strict=True)
         ]
 
 
